@@ -1,0 +1,28 @@
+# Libraries from the distribution, under the names that src/layers.txt uses.
+# The Debian packages that bring them: packaging/debian-packages.txt.
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(GTest REQUIRED)
+if(STOA_BENCH)
+    find_package(benchmark REQUIRED)
+endif()
+
+# stoa_find_system(name header library): a library that ships no CMake package.
+function(stoa_find_system name header library)
+    find_path(STOA_${name}_INCLUDE ${header} REQUIRED)
+    find_library(STOA_${name}_LIBRARY ${library} REQUIRED)
+    add_library(stoa_system_${name} INTERFACE IMPORTED GLOBAL)
+    target_include_directories(stoa_system_${name} SYSTEM INTERFACE "${STOA_${name}_INCLUDE}")
+    target_link_libraries(stoa_system_${name} INTERFACE "${STOA_${name}_LIBRARY}")
+endfunction()
+
+stoa_find_system(isal isa-l/crc.h isal)
+stoa_find_system(liburing liburing.h uring)
+
+set(STOA_TARGET_fmt fmt::fmt)
+set(STOA_TARGET_isal stoa_system_isal)
+set(STOA_TARGET_liburing stoa_system_liburing)
+set(STOA_TARGET_cli11 CLI11::CLI11)
+set(STOA_TARGET_gtest GTest::gtest)
+set(STOA_TARGET_benchmark benchmark::benchmark)

@@ -1,0 +1,19 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "apps/pool/commands.h"
+
+namespace stoa::apps::pool {
+
+int fail(const Error& error) {
+    fmt::print(stderr, "stoa-pool: {}\n", error.message());
+    return error.code() == ErrorCode::busy ? kInUse : kFailed;
+}
+
+int fail_open(const Error& error) {
+    const int code = fail(error);
+    return error.code() == ErrorCode::not_found ? kNotAPool : code;
+}
+
+}  // namespace stoa::apps::pool

@@ -1,0 +1,32 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "apps/pool/commands.h"
+#include "apps/pool/engine.h"
+
+namespace stoa::apps::pool {
+
+namespace {
+
+io::Task<Result<void>> open_and_act(Engine& engine, const PoolAction& action, int& exit_code) {
+    stoa::pool::OpenOptions options;
+    options.read_only = true;
+    options.events = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
+    CO_TRY_ASSIGN(auto pool, co_await stoa::pool::Pool::open(engine.executor(), engine.devices(),
+                                                             std::move(options)));
+    exit_code = co_await action(*pool);
+    co_return co_await pool->close();
+}
+
+}  // namespace
+
+int with_pool(const std::vector<std::string>& paths, const PoolAction& action) {
+    auto engine = Engine::open(paths, true);
+    if (!engine) return fail(engine.error());
+    int exit_code = kFailed;
+    const auto result = (*engine)->run(open_and_act(**engine, action, exit_code));
+    return result ? exit_code : fail_open(result.error());
+}
+
+}  // namespace stoa::apps::pool

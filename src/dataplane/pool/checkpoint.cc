@@ -1,0 +1,462 @@
+#include "dataplane/pool/checkpoint.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "dataplane/pool/commit.h"
+
+namespace stoa::pool {
+
+namespace {
+
+constexpr uint64_t kNodeWritesAtOnce = 64;
+constexpr uint64_t kSubtreesAtOnce = 16;
+constexpr int kWriteAttempts = 8;
+
+// What the freeze captured.
+struct Frozen {
+    FrozenSpace space;
+    Epoch epoch = 0;
+    uint64_t era = 0;
+    std::map<uint32_t, std::array<ObjectRecord, kObjectsPerBlock>> object_blocks;
+    ObjectId next_object = 0;
+    uint32_t object_slots = 0;
+};
+
+void freeze(Core& core, Frozen& frozen) {
+    frozen.space = core.regions.freeze();
+    frozen.epoch = core.epoch;
+    ++core.epoch;
+    core.writer.set_frozen_epoch(frozen.epoch);
+    frozen.era = core.readers.advance();
+    core.records_since_checkpoint = 0;
+    std::set<uint32_t> blocks;
+    for (const uint32_t slot : core.objects.take_dirty_slots()) {
+        blocks.insert(slot / kObjectsPerBlock);
+    }
+    for (const uint32_t block : blocks) {
+        auto& records = frozen.object_blocks[block];
+        for (size_t i = 0; i < kObjectsPerBlock; ++i) {
+            const auto slot = static_cast<uint32_t>(block * kObjectsPerBlock + i);
+            if (slot >= core.objects.slot_count()) break;
+            const Object* object = core.objects.in_slot(slot);
+            if (object == nullptr) continue;
+            records[i] = object->record;
+            core.cache.ref(records[i].root);
+        }
+    }
+    frozen.next_object = core.next_object;
+    frozen.object_slots = core.objects.slot_count();
+}
+
+// Writes frozen nodes, children before parents.
+class NodeFlusher {
+public:
+    // Blocks taken belong to `space`, or to the current interval (nullptr).
+    NodeFlusher(Core& core, FrozenSpace* space)
+        : core_(core), space_(space), writes_(core.executor, kNodeWritesAtOnce),
+          subtrees_(core.executor, kSubtreesAtOnce) {}
+
+    // When it resolves, `root` names an address (unless it names no node).
+    io::Task<Result<void>> flush(Entry& root) {
+        if (!root.is_handle()) co_return Result<void>{};
+        Result<void> outcome;
+        Node& node = core_.cache.at(static_cast<uint32_t>(root.address()));
+        if (node.dirty) {
+            co_await flush_node(node, outcome);
+            CO_TRY(outcome);
+        }
+        const Entry before = root;
+        root = node.entry();
+        core_.cache.unref(before);
+        co_return Result<void>{};
+    }
+
+    // Writes the dirty leaves directly under `node`, which only it refers to.
+    io::Task<Result<void>> flush_leaves(Node& node) {
+        Result<void> outcome;
+        io::TaskGroup group(core_.executor);
+        for (size_t i = 0; i < kFanout && outcome.ok(); ++i) {
+            if (!node.entries[i].is_handle()) continue;
+            Node& child = core_.cache.at(static_cast<uint32_t>(node.entries[i].address()));
+            if (!child.dirty || child.refs != 1) continue;
+            co_await writes_.acquire();
+            group.spawn(write_leaf(child, outcome));
+        }
+        co_await group.join();
+        for (size_t i = 0; i < kFanout; ++i) {
+            const Entry before = node.entries[i];
+            if (!before.is_handle()) continue;
+            const Node& child = core_.cache.at(static_cast<uint32_t>(before.address()));
+            if (child.dirty) continue;
+            node.entries[i] = child.entry();
+            core_.cache.unref(before);
+        }
+        co_return outcome;
+    }
+
+private:
+    // Children first, then the node itself.
+    io::Task<void> flush_node(Node& node, Result<void>& outcome) {
+        if (node.level > 0) {
+            io::TaskGroup group(core_.executor);
+            std::vector<Node*> started;
+            for (size_t i = 0; i < kFanout && outcome.ok(); ++i) {
+                const Entry entry = node.entries[i];
+                if (!entry.is_handle()) continue;
+                Node& child = core_.cache.at(static_cast<uint32_t>(entry.address()));
+                if (!child.dirty) continue;
+                if (child.level == 0) {
+                    co_await writes_.acquire();
+                    if (child.dirty) group.spawn(write_leaf(child, outcome));
+                    else writes_.release();
+                } else if (child.level == 1) {
+                    co_await subtrees_.acquire();
+                    group.spawn(flush_subtree(child, outcome));
+                } else {
+                    co_await flush_node(child, outcome);
+                }
+            }
+            co_await group.join();
+            if (!outcome.ok()) co_return;
+            resolve_children(node);
+        }
+        if (node.level > 0 && node.dirty) {
+            Result<void> result = co_await write_node(node);
+            if (!result.ok() && outcome.ok()) outcome = result;
+        } else if (node.dirty) {
+            co_await writes_.acquire();
+            co_await write_leaf(node, outcome);
+        }
+    }
+
+    io::Task<void> flush_subtree(Node& node, Result<void>& outcome) {
+        co_await flush_node(node, outcome);
+        subtrees_.release();
+    }
+
+    io::Task<void> write_leaf(Node& node, Result<void>& outcome) {
+        Result<void> result = co_await write_node(node);
+        if (!result.ok() && outcome.ok()) outcome = result;
+        writes_.release();
+    }
+
+    void resolve_children(Node& node) {
+        for (size_t i = 0; i < kFanout; ++i) {
+            const Entry before = node.entries[i];
+            if (!before.is_handle()) continue;
+            node.entries[i] = core_.cache.at(static_cast<uint32_t>(before.address())).entry();
+            core_.cache.unref(before);
+        }
+    }
+
+    io::Task<Result<void>> write_node(Node& node) {
+        const RegionClass wanted = node.level == 0 ? RegionClass::leaf : RegionClass::meta;
+        ++node.pins;
+        for (int attempt = 1;; ++attempt) {
+            Result<BlockAddress> address = co_await core_.regions.allocate_node(wanted);
+            if (!address.ok()) {
+                --node.pins;
+                co_return address.take_error();
+            }
+            const uint32_t crc = core_.checksums.block(node.bytes(), *address, node.birth);
+            const int error = co_await core_.blocks.write(*address, node.bytes());
+            if (error != 0) {
+                core_.regions.commit_allocated({*address, 1}, space_);
+                core_.regions.free({*address, 1}, space_);
+                if (attempt < kWriteAttempts && error != ENODEV) continue;
+                --node.pins;
+                co_return Error(ErrorCode::io, "a map node could not be written", error);
+            }
+            core_.regions.commit_allocated({*address, 1}, space_);
+            core_.cache.mark_written(node, *address, crc);
+            ++core_.counters.node_writes;
+            // The tree it came from has gone on without it: only this checkpoint's state holds it.
+            if (node.orphaned) core_.regions.free({*address, 1});
+            node.orphaned = false;
+            --node.pins;
+            co_return Result<void>{};
+        }
+    }
+
+    Core& core_;
+    FrozenSpace* space_;
+    io::Semaphore writes_;
+    io::Semaphore subtrees_;
+};
+
+io::Task<Result<void>> write_object_block(
+    Core& core, Frozen& frozen, uint32_t block,
+    const std::array<ObjectRecord, kObjectsPerBlock>& records) {
+    AlignedBuffer content(kBlockBytes);
+    std::ranges::fill(content.bytes(), std::byte{0});
+    for (size_t i = 0; i < kObjectsPerBlock; ++i) {
+        if (records[i].kind == ObjectKind::free) continue;
+        encode_object(records[i], content.data() + i * kObjectBytes);
+    }
+    Entry now;
+    for (int attempt = 1;; ++attempt) {
+        CO_TRY_ASSIGN(const BlockAddress address,
+                      co_await core.regions.allocate_node(RegionClass::meta));
+        const uint32_t crc = core.checksums.block(content.bytes(), address, frozen.epoch);
+        const int error = co_await core.blocks.write(address, content.bytes());
+        core.regions.commit_allocated({address, 1}, &frozen.space);
+        if (error == 0) {
+            now = Entry::make(EntryKind::data, address, frozen.epoch, crc);
+            break;
+        }
+        core.regions.free({address, 1}, &frozen.space);
+        if (attempt >= kWriteAttempts || error == ENODEV) {
+            co_return Error(ErrorCode::io, "an object block could not be written", error);
+        }
+    }
+    for (;;) {
+        Missing missing;
+        Node* leaf =
+            core.object_writer.writable_leaf(core.object_tree, block, frozen.epoch, missing);
+        if (leaf == nullptr) {
+            CO_TRY_ASSIGN(Node * loaded, co_await core.cache.load(missing.entry, missing.level,
+                                                                  RegionClass::meta));
+            static_cast<void>(loaded);
+            continue;
+        }
+        Entry& slot = leaf->entries[entry_index(block, 0)];
+        if (slot.kind() == EntryKind::data) core.regions.free({slot.address(), 1}, &frozen.space);
+        slot = now;
+        co_return Result<void>{};
+    }
+}
+
+// Trees that did not change since the freeze name their roots by address from now on.
+void settle_roots(Core& core) {
+    for (const auto& [id, object] : core.objects.all()) {
+        const Entry before = object->record.root;
+        if (!before.is_handle()) continue;
+        const Entry now = core.cache.identity(before);
+        if (now.is_handle()) continue;
+        object->record.root = now;
+        core.cache.unref(before);
+    }
+}
+
+io::Task<Result<void>> write_objects(Core& core, Frozen& frozen) {
+    NodeFlusher flusher(core, &frozen.space);
+    Result<void> outcome;
+    for (auto& [block, records] : frozen.object_blocks) {
+        for (ObjectRecord& record : records) {
+            if (record.kind == ObjectKind::free || !record.is_tree()) continue;
+            if (outcome.ok() && !MUTANT(14)) outcome = co_await flusher.flush(record.root);
+            if (record.root.is_handle()) {  // failed: let go of it
+                core.cache.unref(record.root);
+                record.root = Entry{};
+            }
+        }
+    }
+    CO_TRY(outcome);
+    settle_roots(core);
+    core.object_writer.set_space(&frozen.space);
+    for (auto& [block, records] : frozen.object_blocks) {
+        outcome = co_await write_object_block(core, frozen, block, records);
+        if (!outcome.ok()) break;
+    }
+    core.object_writer.set_space(nullptr);
+    CO_TRY(outcome);
+    co_return co_await flusher.flush(core.object_tree.record.root);
+}
+
+// Writes the table and index blocks that changed to their other slots; `next` gets the index.
+io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock& next,
+                                    std::vector<CheckedSlot>& tables) {
+    const std::vector<RegionEntry> entries = core.regions.table_with(frozen.space);
+    std::set<uint32_t> changed;
+    for (const FrozenSpace::Update& update : frozen.space.updates) {
+        changed.insert(static_cast<uint32_t>(update.region / kRegionsPerTableBlock));
+    }
+    std::set<uint32_t> changed_index;
+    AlignedBuffer buffer(kBlockBytes);
+    int error = 0;
+    for (const uint32_t t : changed) {
+        std::ranges::fill(buffer.bytes(), std::byte{0});
+        for (size_t i = 0; i < kRegionsPerTableBlock; ++i) {
+            const size_t region = t * kRegionsPerTableBlock + i;
+            if (region >= entries.size()) break;
+            encode_region(entries[region], buffer.data() + i * kRegionEntryBytes);
+        }
+        const auto slot = static_cast<uint8_t>(tables[t].crc == 0 ? 0 : 1 - tables[t].slot);
+        tables[t] = {core.checksums.block(buffer.bytes(), table_place(t), 0), slot};
+        changed_index.insert(static_cast<uint32_t>(t / kTablesPerIndexBlock));
+        for (int copy = 0; copy < 2; ++copy) {
+            const size_t device = next.placement[static_cast<size_t>(copy)];
+            const DeviceLayout& layout = core.devices.list[device].layout;
+            const int result = co_await core.devices.write(
+                device, layout.table_block(copy, slot, t), buffer.bytes());
+            if (result != 0) error = result;
+        }
+    }
+    for (const uint32_t i : changed_index) {
+        std::ranges::fill(buffer.bytes(), std::byte{0});
+        for (size_t n = 0; n < kTablesPerIndexBlock; ++n) {
+            const size_t t = i * kTablesPerIndexBlock + n;
+            if (t >= tables.size()) break;
+            store_le(buffer.data() + n * 8, tables[t].crc);
+            store_le(buffer.data() + n * 8 + 4, tables[t].slot);
+        }
+        const auto slot = static_cast<uint8_t>(next.index[i].crc == 0 ? 0 : 1 - next.index[i].slot);
+        next.index[i] = {core.checksums.block(buffer.bytes(), index_place(i), 0), slot};
+        for (int copy = 0; copy < 2; ++copy) {
+            const size_t device = next.placement[static_cast<size_t>(copy)];
+            const DeviceLayout& layout = core.devices.list[device].layout;
+            const int result = co_await core.devices.write(
+                device, layout.index_block(copy, slot, i), buffer.bytes());
+            if (result != 0) error = result;
+        }
+    }
+    if (error != 0) {
+        co_return Error(ErrorCode::io, "the region table could not be written", error);
+    }
+    co_return Result<void>{};
+}
+
+// Somebody else may have taken the devices over while this process was stopped.
+io::Task<Result<void>> check_owner(Core& core) {
+    AlignedBuffer block(kBlockBytes);
+    const uint64_t generation = core.superblock.generation;
+    for (size_t d = 0; d < core.devices.list.size(); ++d) {
+        if (core.devices.list[d].device == nullptr) continue;
+        const DeviceLayout& layout = core.devices.list[d].layout;
+        for (const size_t copy : {size_t{0}, size_t{1}}) {
+            // The other slot is where a successor would have written.
+            for (const size_t slot : {size_t{0}, size_t{1}}) {
+                if (co_await core.devices.read(d, layout.superblock[copy][slot], block.bytes()) !=
+                    0) {
+                    continue;
+                }
+                const Result<Superblock> found = decode_superblock(block.bytes());
+                if (!found.ok() || found->pool != core.superblock.pool) continue;
+                if (found->generation > generation) {
+                    co_return Error(ErrorCode::busy,
+                                    fmt::format("another process took the pool over (generation "
+                                                "{} found, {} is ours)",
+                                                found->generation, generation));
+                }
+            }
+        }
+        break;  // one present device is enough: a successor writes them all
+    }
+    co_return Result<void>{};
+}
+
+}  // namespace
+
+io::Task<Result<void>> spill_leaves(Core& core, Object& object, BlockIndex block) {
+    NodeFlusher flusher(core, nullptr);
+    // Level 1 nodes on the way that are dirty and in memory; others hold no dirty leaf.
+    std::vector<Node*> stack;
+    const auto push = [&core, &stack](const Entry& entry) {
+        if (!entry.is_handle()) return;
+        Node& node = core.cache.at(static_cast<uint32_t>(entry.address()));
+        if (node.dirty) stack.push_back(&node);
+    };
+    static_cast<void>(block);
+    push(object.record.root);
+    while (!stack.empty()) {
+        Node* node = stack.back();
+        stack.pop_back();
+        if (node->level == 1) {
+            CO_TRY(co_await flusher.flush_leaves(*node));
+        } else if (node->level > 1) {
+            for (size_t i = 0; i < kFanout; ++i) push(node->entries[i]);
+        }
+    }
+    co_return Result<void>{};
+}
+
+io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
+    if (!MUTANT(15)) {
+        const int before = co_await core.devices.flush_touched();
+        if (before != 0) {
+            co_return Error(ErrorCode::io, "a checkpoint could not be flushed", before);
+        }
+    }
+    CO_TRY(co_await check_owner(core));
+    next.generation = core.superblock.generation + 1;
+    next.owner = core.owner;
+    next.wall_ns = core.executor.wall_ns();
+    AlignedBuffer block(kBlockBytes);
+    encode_superblock(next, block.bytes());
+    int error = 0;
+    for (size_t d = 0; d < core.devices.list.size(); ++d) {
+        if (core.devices.list[d].device == nullptr) continue;
+        const DeviceLayout& layout = core.devices.list[d].layout;
+        for (const size_t copy : {size_t{0}, size_t{1}}) {
+            const int result = co_await core.devices.write(
+                d, layout.superblock[copy][next.generation % 2], block.bytes());
+            if (result != 0) error = result;
+        }
+    }
+    if (error == 0 && !MUTANT(16)) error = co_await core.devices.flush_touched();
+    if (error != 0) co_return Error(ErrorCode::io, "a superblock could not be written", error);
+    core.superblock = std::move(next);
+    co_return Result<void>{};
+}
+
+io::Task<Result<void>> write_checkpoint(Core& core) {
+    io::Mutex::Guard running = co_await core.checkpoint_lock.lock();
+    core.checkpoint_wanted = false;
+    Frozen frozen;
+    Superblock next;
+    std::vector<CheckedSlot> tables;
+    {
+        io::Mutex::Guard guard = co_await core.commit_lock.lock();
+        const std::function<void()> at_boundary = [&core, &frozen] { freeze(core, frozen); };
+        CO_TRY(co_await commit_all(core, at_boundary));
+        next = core.superblock;
+        next.journal_start = core.journal.next_block();
+        next.commit = core.journal.last_commit();
+        next.sequence = core.durable_sequence;
+    }
+    if (MUTANT(17)) CO_TRY(co_await write_superblock(core, next));  // before the nodes
+    CO_TRY(co_await write_objects(core, frozen));
+    CO_TRY(co_await core.regions.write_bitmaps(frozen.space));
+    tables = core.tables;
+    CO_TRY(co_await write_tables(core, frozen, next, tables));
+    next.epoch = frozen.epoch + 1;
+    next.flags = core.mark_clean ? Superblock::kClean : 0;
+    next.object_root = core.object_tree.record.root;
+    next.next_object = frozen.next_object;
+    next.region_count = core.regions.region_count();
+    next.object_slots = frozen.object_slots;
+    next.bad_blocks = core.regions.bad_blocks();
+    next.incarnation = core.superblock.incarnation;
+    next.cuts = {{next.journal_start, next.incarnation, next.sequence}};
+    CO_TRY(co_await write_superblock(core, next));
+    core.tables = std::move(tables);
+    core.regions.make_durable(frozen.space);
+    core.journal.advance_tail(next.journal_start);
+    core.writer.set_frozen_epoch(frozen.epoch);
+    ++core.checkpoints_done;
+    core.room.notify_all();
+    while (!core.readers.drained(frozen.era) && !MUTANT(18)) co_await core.readers_left.wait();
+    core.regions.release(frozen.space);
+    core.room.notify_all();
+    core.reclaim_signal.notify_all();
+    co_return Result<void>{};
+}
+
+io::Task<void> run_checkpointer(Core& core) {
+    while (core.writable()) {
+        if (core.checkpoint_wanted) {
+            Result<void> result = co_await write_checkpoint(core);
+            if (!result.ok()) core.fail(result.take_error());
+            core.checkpoint_signal.notify_all();
+            continue;
+        }
+        if (core.closing && core.background_stopped) co_return;
+        co_await core.checkpoint_signal.wait();
+    }
+}
+
+}  // namespace stoa::pool

@@ -1,0 +1,126 @@
+#include "dataplane/pool/commit.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace stoa::pool {
+
+namespace {
+
+size_t commit_bytes_max(const Core& core) {
+    size_t bytes = core.journal.ring_blocks() / 8 * kJournalPayloadBytes;
+    bytes = std::min<size_t>(bytes, std::max<uint64_t>(core.options.cache_bytes / 8, 1 << 16));
+    if (core.options.knobs.commit_bytes_max != 0) {
+        bytes = std::min<size_t>(bytes, core.options.knobs.commit_bytes_max);
+    }
+    return std::max<size_t>(bytes, kJournalPayloadBytes) - kCommitEndBytes;
+}
+
+// One commit of the records from committed_position on, as many as fit.
+io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_boundary,
+                                   bool& reached_head) {
+    std::vector<std::byte> payload;
+    uint64_t position = core.committed_position;
+    CommitEnd end;
+    end.first_sequence = core.durable_sequence + 1;
+    const uint64_t records = core.log.copy_out(position, commit_bytes_max(core), payload);
+    end.last_sequence = core.durable_sequence + records;
+    end.wall_ns = core.executor.wall_ns();
+    reached_head = position == core.log.head();
+    core.data_since_commit = 0;
+    if (reached_head && at_boundary) at_boundary();
+    if (records == 0) co_return Result<void>{};
+    // A large record may need more than an eighth; the ring always has room for one commit, since
+    // writers stop at three quarters.
+    if (JournalWriter::blocks_for(payload.size()) > core.journal.free_blocks()) {
+        co_return Error(ErrorCode::no_space, fmt::format("the journal has no room for a commit of "
+                                                         "{} bytes",
+                                                         payload.size()));
+    }
+    int error = 0;
+    if (MUTANT(12)) error = co_await core.devices.flush_touched();  // before, instead of after
+    error = co_await core.journal.write_commit(payload, end, core.superblock.generation,
+                                               core.durable_commit);
+    if (error == 0 && !MUTANT(12)) error = co_await core.devices.flush_touched();
+    if (error != 0) {
+        co_return Error(ErrorCode::io, "a commit could not be made durable", error);
+    }
+    core.proven_commit = core.durable_commit;
+    core.durable_commit = core.journal.last_commit();
+    core.durable_sequence = end.last_sequence;
+    core.committed_position = position;
+    core.log.trim(position);
+    ++core.counters.commits;
+    core.commit_done.notify_all();
+    core.room.notify_all();
+    co_return Result<void>{};
+}
+
+}  // namespace
+
+io::Task<Result<void>> commit_all(Core& core, const std::function<void()>& at_boundary) {
+    for (bool reached_head = false; !reached_head;) {
+        Result<void> result = co_await commit_once(core, at_boundary, reached_head);
+        if (!result.ok()) {
+            core.fail(result.error());
+            co_return result;
+        }
+    }
+    co_return Result<void>{};
+}
+
+io::Task<Result<void>> make_durable(Core& core) {
+    const uint64_t sequence = core.log.last_sequence();
+    if (MUTANT(13)) co_return Result<void>{};  // acknowledge before the append
+    while (core.durable_sequence < sequence) {
+        if (!core.writable()) co_return core.read_only_error();
+        if (core.wanted_sequence < sequence) {
+            core.wanted_sequence = sequence;
+            core.commit_wanted.notify_all();
+        }
+        co_await core.commit_done.wait();
+    }
+    co_return Result<void>{};
+}
+
+io::Task<void> run_committer(Core& core) {
+    while (core.writable()) {
+        const bool some_wait = core.wanted_sequence > core.durable_sequence;
+        const bool much = core.log.head() - core.committed_position > commit_bytes_max(core) / 2 ||
+                          core.data_since_commit > (uint64_t{64} << 20) ||
+                          core.log.head() - core.log.tail() > core.log.capacity() / 2;
+        if (some_wait || much) {
+            io::Mutex::Guard guard = co_await core.commit_lock.lock();
+            bool reached_head = false;
+            Result<void> result = co_await commit_once(core, {}, reached_head);
+            if (!result.ok()) core.fail(result.error());
+            continue;
+        }
+        if (core.closing && core.background_stopped) co_return;
+        co_await core.commit_wanted.wait();
+    }
+}
+
+io::Task<void> run_prover(Core& core) {
+    while (core.writable() && !core.closing) {
+        if (core.durable_commit <= core.proven_commit) {
+            co_await core.commit_done.wait();
+            continue;
+        }
+        const uint64_t seen = core.durable_commit;
+        co_await core.executor.sleep_ns(core.options.knobs.proof_delay_ns);
+        if (core.durable_commit != seen || !core.writable()) continue;
+        io::Mutex::Guard guard = co_await core.commit_lock.lock();
+        if (core.durable_commit != seen || core.journal.last_commit() != seen) continue;
+        if (core.journal.free_blocks() == 0) continue;
+        const int error = co_await core.journal.write_proof(seen, core.superblock.generation);
+        if (error != 0) {
+            core.fail(Error(ErrorCode::io, "a journal note could not be written", error));
+            co_return;
+        }
+        core.proven_commit = seen;
+    }
+}
+
+}  // namespace stoa::pool

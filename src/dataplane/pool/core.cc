@@ -1,0 +1,121 @@
+#include "dataplane/pool/core.h"
+
+#include <algorithm>
+
+#include "dataplane/pool/volume_handle.h"
+
+namespace stoa::pool {
+
+namespace {
+
+constexpr size_t kPrivateLogBytes = size_t{8} << 20;
+constexpr uint64_t kCacheBytesMin = uint64_t{1} << 20;
+
+size_t nodes_for(uint64_t cache_bytes) {
+    // Three quarters for nodes; the rest for bitmaps and the lists of changes.
+    const uint64_t bytes = std::max(cache_bytes, kCacheBytesMin) / 4 * 3;
+    return bytes / (kBlockBytes + sizeof(Node) + 16);
+}
+
+}  // namespace
+
+Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
+           std::vector<PoolDevice> pool_devices, const Superblock& found)
+    : executor(runs_on), options(std::move(with)), label(pool_label), checksums(pool_label.pool),
+      devices(runs_on),
+      regions(runs_on, devices, checksums, pool_label.region_blocks, pool_label.regions_max,
+              found.reserve_blocks),
+      blocks(devices, regions, checksums),
+      cache(runs_on, blocks, regions, nodes_for(options.cache_bytes)),
+      lineage(objects, reclaiming), writer(cache, regions, lineage),
+      log(options.acknowledged, kPrivateLogBytes, checksums),
+      journal(runs_on, devices, checksums), bounce(runs_on, options.bounce_bytes),
+      superblock(found), object_writer(cache, regions, lineage),
+      epoch(found.epoch), next_object(found.next_object), commit_wanted(runs_on),
+      commit_done(runs_on), commit_lock(runs_on), checkpoint_lock(runs_on), checkpoint_signal(runs_on), room(runs_on),
+      readers_left(runs_on), background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
+    devices.list = std::move(pool_devices);
+    object_tree.record.kind = ObjectKind::volume;
+    object_tree.record.root = found.object_root;
+    dirty_limit = std::max<uint64_t>(cache.nodes_max() / 2, 16);
+}
+
+Core::~Core() = default;
+
+Error Core::read_only_error() const {
+    return {ErrorCode::read_only, "the pool is read-only: " + read_only_reason};
+}
+
+void Core::fail(Error reason) {
+    if (failure) return;
+    read_only_reason = reason.message();
+    failure = std::move(reason);
+    blocks.set_writable(false);
+    event("pool " + label.name + " is read-only now: " + read_only_reason);
+    wake_all();
+}
+
+void Core::wake_all() {
+    commit_wanted.notify_all();
+    commit_done.notify_all();
+    checkpoint_signal.notify_all();
+    room.notify_all();
+    readers_left.notify_all();
+    work.notify_all();
+    reclaim_signal.notify_all();
+}
+
+void Core::append(ConstBytes record) {
+    log.append(record);
+    ++records_since_checkpoint;
+    if (options.knobs.checkpoint_every_records != 0 &&
+        records_since_checkpoint >= options.knobs.checkpoint_every_records) {
+        want_checkpoint();
+    }
+}
+
+void Core::want_checkpoint() {
+    if (checkpoint_wanted) return;
+    checkpoint_wanted = true;
+    checkpoint_signal.notify_all();
+}
+
+io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing) {
+    // A small part of the log is kept for region assignments, which cannot wait.
+    constexpr size_t kKept = 4096;
+    bool slowed = false;
+    for (;;) {
+        if (!writable()) co_return read_only_error();
+        if (closing && !even_when_closing) {
+            co_return Error(ErrorCode::cancelled, "the pool is closing");
+        }
+        if (RecordLog::kFrameBytes + bytes + kKept > log.capacity()) {
+            co_return Error(ErrorCode::invalid_argument,
+                            "the change is too large for the log of acknowledged writes");
+        }
+        const uint64_t used = journal.ring_blocks() - journal.free_blocks() +
+                              (log.head() - committed_position) / kJournalPayloadBytes;
+        const uint64_t ring = journal.ring_blocks();
+        const bool log_full = !log.fits(bytes + kKept);
+        const bool ring_full = used > ring / 8 * 6;
+        const bool cache_full = cache.dirty_count() >= 2 * dirty_limit;
+        if (used > ring / 8 * 3 || cache.dirty_count() >= dirty_limit) want_checkpoint();
+        if (log_full) {
+            wanted_sequence = log.last_sequence();
+            commit_wanted.notify_all();
+        }
+        if (!log_full && !ring_full && !cache_full) {
+            // Slow down smoothly before it comes to a stop.
+            const uint64_t soft = ring / 8 * 4;
+            if (!slowed && used > soft && checkpoint_wanted) {
+                slowed = true;
+                co_await executor.sleep_ns((used - soft) * 200'000 / std::max<uint64_t>(ring, 1));
+                continue;
+            }
+            co_return Result<void>{};
+        }
+        co_await room.wait();
+    }
+}
+
+}  // namespace stoa::pool

@@ -1,0 +1,48 @@
+// The devices of an open pool: raw block I/O and the flush that covers what was written.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "dataplane/io/device.h"
+#include "dataplane/io/sync.h"
+#include "dataplane/io/task.h"
+#include "dataplane/pool/format.h"
+
+namespace stoa::pool {
+
+struct PoolDevice {
+    io::Device* device = nullptr;  // nullptr: missing
+    Label label;
+    DeviceLayout layout;
+    bool touched = false;          // written since the last flush was submitted
+};
+
+class Devices {
+public:
+    explicit Devices(io::Executor& executor) : executor_(executor), flush_lock_(executor) {}
+
+    std::vector<PoolDevice> list;  // by device index
+
+    // `block` counts from the start of the device; buffers are whole blocks, aligned.
+    // The result is 0 or an errno; ENODEV for a missing device.
+    io::Task<int> read(size_t device, uint64_t block, MutableBytes into);
+    io::Task<int> write(size_t device, uint64_t block, ConstBytes from);
+    // Flushes every device written since its last flush; all at once. 0 or the first errno.
+    // One call at a time: a flush that another call has in flight must end before this one may
+    // say that the device needs none.
+    io::Task<int> flush_touched();
+
+    [[nodiscard]] uint64_t flushes() const { return flushes_; }
+
+private:
+    io::Task<void> flush_one(PoolDevice& device, int& error);
+
+    io::Executor& executor_;
+    io::Mutex flush_lock_;
+    uint64_t flushes_ = 0;
+};
+
+}  // namespace stoa::pool

@@ -1,0 +1,232 @@
+#include "dataplane/pool/diff.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "dataplane/pool/map_change.h"
+#include "dataplane/pool/structure.h"
+
+namespace stoa::pool {
+
+namespace {
+
+constexpr size_t kEntriesPerStretch = 65536;
+
+ObjectId root_of(const Core& core, const Object& object) {
+    const Object* at = &object;
+    while (const Object* parent = core.objects.find(at->record.parent)) at = parent;
+    return at->record.id;
+}
+
+block::ExtentKind kind_of(const Entry& entry) {
+    switch (entry.kind()) {
+        case EntryKind::hole: return block::ExtentKind::hole;
+        case EntryKind::data: return block::ExtentKind::data;
+        case EntryKind::damaged: return block::ExtentKind::damaged;
+        case EntryKind::absent:
+        case EntryKind::node: break;
+    }
+    return block::ExtentKind::absent;
+}
+
+class DiffWalk {
+public:
+    DiffWalk(Core& core, const Object& from, const Object& to, DiffPage& page, size_t ranges_max)
+        : core_(core), from_(from), to_(to), page_(page), ranges_max_(ranges_max),
+          end_(std::max(from.record.size_blocks(), to.record.size_blocks())) {}
+
+    // Goes on from `cursor`; stops at `missing`, at a full page, after enough work, or at the end.
+    void run(BlockIndex& cursor, Missing& missing) {
+        size_t visited = 0;
+        while (cursor < end_ && visited < kEntriesPerStretch && !full_ && !missing.any()) {
+            descend(cursor, missing, visited);
+        }
+    }
+    [[nodiscard]] bool finished(BlockIndex cursor) const { return cursor >= end_; }
+
+private:
+    // Does a reader see the same through both entries?
+    bool equal(const Entry& a, const Entry& b) const {
+        if (core_.cache.identity(a) == core_.cache.identity(b)) return true;
+        if (a.kind() == EntryKind::node || b.kind() == EntryKind::node) return false;
+        const bool origin_a = asks_origin(from_.record);
+        const bool origin_b = asks_origin(to_.record);
+        const auto zero = [](const Entry& e, bool origin) {
+            return e.kind() == EntryKind::hole || (e.kind() == EntryKind::absent && !origin);
+        };
+        if (zero(a, origin_a) && zero(b, origin_b)) return true;
+        const bool same_origin = from_.record.origin == to_.record.origin;
+        if (a.kind() == EntryKind::absent && b.kind() == EntryKind::absent) {
+            return origin_a == origin_b && same_origin;
+        }
+        // Fetched from the origin: what an absent block shows as well.
+        const auto fetched = [&](const Entry& x, const Entry& y, bool y_asks) {
+            return (x.flags() & Entry::kHydrated) != 0 && y.kind() == EntryKind::absent &&
+                   y_asks && same_origin;
+        };
+        if (fetched(a, b, origin_b) || fetched(b, a, origin_a)) return true;
+        // Moved to another address, birth kept.
+        const bool moved = ((a.flags() | b.flags()) & Entry::kMoved) != 0;
+        return moved && a.kind() == EntryKind::data && b.kind() == EntryKind::data &&
+               a.birth() == b.birth();
+    }
+
+    void emit(BlockIndex first, BlockIndex until, const Entry& now) {
+        const uint64_t size = std::max(from_.record.size_bytes, to_.record.size_bytes);
+        const uint64_t offset = first * kBlockBytes;
+        const uint64_t length = std::min(until * kBlockBytes, size) - offset;
+        block::ExtentKind kind = kind_of(now);
+        if (kind == block::ExtentKind::absent && !asks_origin(to_.record)) {
+            kind = block::ExtentKind::hole;
+        }
+        auto& ranges = page_.ranges;
+        if (!ranges.empty() && ranges.back().kind == kind &&
+            ranges.back().offset_bytes + ranges.back().length_bytes == offset) {
+            ranges.back().length_bytes += length;
+        } else if (ranges.size() == ranges_max_) {
+            full_ = true;
+        } else {
+            ranges.push_back({offset, length, kind});
+        }
+    }
+
+    void descend(BlockIndex& cursor, Missing& missing, size_t& visited) {
+        Entry a = from_.record.root;
+        Entry b = to_.record.root;
+        for (int level = kRootLevel;; --level) {
+            ++visited;
+            const uint64_t span = entry_blocks(level + 1);
+            const BlockIndex until = std::min(end_, (cursor / span + 1) * span);
+            const bool a_node = a.kind() == EntryKind::node;
+            const bool b_node = b.kind() == EntryKind::node;
+            if (equal(a, b) || (!a_node && !b_node)) {
+                if (!equal(a, b)) emit(cursor, until, b);
+                if (!full_) cursor = until;
+                return;
+            }
+            const Node* node_a = nullptr;
+            const Node* node_b = nullptr;
+            if (a_node && (node_a = core_.cache.resident(a)) == nullptr) {
+                missing = {a, level};
+                return;
+            }
+            if (b_node && (node_b = core_.cache.resident(b)) == nullptr) {
+                missing = {b, level};
+                return;
+            }
+            const Entry fill_a = a;
+            const Entry fill_b = b;
+            if (level == 0) {
+                while (cursor < until && !full_) {
+                    ++visited;
+                    const size_t i = entry_index(cursor, 0);
+                    const Entry& x = node_a != nullptr ? node_a->entries[i] : fill_a;
+                    const Entry& y = node_b != nullptr ? node_b->entries[i] : fill_b;
+                    if (!equal(x, y)) emit(cursor, cursor + 1, y);
+                    if (!full_) ++cursor;
+                }
+                return;
+            }
+            // Skip equal children without starting at the root again.
+            size_t i = entry_index(cursor, level);
+            bool skipped = false;
+            while (i < kFanout) {
+                a = node_a != nullptr ? node_a->entries[i] : fill_a;
+                b = node_b != nullptr ? node_b->entries[i] : fill_b;
+                if (!equal(a, b)) break;
+                ++i;
+                ++visited;
+                skipped = true;
+            }
+            if (skipped) {
+                cursor = std::min(end_, cursor / span * span + i * entry_blocks(level));
+                return;
+            }
+        }
+    }
+
+    Core& core_;
+    const Object& from_;
+    const Object& to_;
+    DiffPage& page_;
+    size_t ranges_max_;
+    BlockIndex end_;
+    bool full_ = false;
+};
+
+}  // namespace
+
+io::Task<Result<DiffPage>> diff_trees(Core& core, Uuid from_uuid, Uuid to_uuid,
+                                      uint64_t offset_bytes, size_t ranges_max) {
+    if (offset_bytes % kBlockBytes != 0 || ranges_max == 0) {
+        co_return Error(ErrorCode::invalid_argument,
+                        fmt::format("a difference starts at a multiple of 4096 and has at least "
+                                    "one range, not at {} with {}",
+                                    offset_bytes, ranges_max));
+    }
+    DiffPage page;
+    BlockIndex cursor = offset_bytes / kBlockBytes;
+    const ReadGuard guard(core);
+    for (;;) {
+        CO_TRY_ASSIGN(const Object* from, find_live_tree(core, from_uuid));
+        CO_TRY_ASSIGN(const Object* to, find_live_tree(core, to_uuid));
+        if (root_of(core, *from) != root_of(core, *to)) {
+            co_return Error(ErrorCode::needs_full,
+                            fmt::format("{} and {} have no common ancestor: copy everything",
+                                        from->record.name, to->record.name));
+        }
+        DiffWalk walk(core, *from, *to, page, ranges_max);
+        Missing missing;
+        walk.run(cursor, missing);
+        page.next_offset_bytes = cursor * kBlockBytes;
+        page.finished = walk.finished(cursor);
+        if (page.finished || (!missing.any() && page.ranges.size() == ranges_max)) {
+            co_return page;
+        }
+        if (missing.any()) {
+            CO_TRY_ASSIGN(Node * loaded, co_await core.cache.load(missing.entry, missing.level));
+            static_cast<void>(loaded);
+        } else {
+            co_await core.executor.yield();
+        }
+    }
+}
+
+io::Task<Result<BlockExplanation>> explain_block(Core& core, Uuid uuid, uint64_t offset_bytes) {
+    CO_TRY_ASSIGN(const Object* object, find_live_tree(core, uuid));
+    if (offset_bytes >= object->record.size_bytes) {
+        co_return Error(ErrorCode::out_of_range,
+                        fmt::format("offset {} is beyond the end of {} ({} bytes)", offset_bytes,
+                                    object->record.name, object->record.size_bytes));
+    }
+    const ReadGuard guard(core);
+    const BlockIndex block = offset_bytes / kBlockBytes;
+    CO_TRY_ASSIGN(const Found found, co_await look_up(core, *object, block));
+    const Entry entry = found.entry(block);
+    BlockExplanation result;
+    result.kind = kind_of(entry);
+    result.birth = entry.birth();
+    if (entry.kind() != EntryKind::data) co_return result;
+    result.address = entry.address();
+    result.crc = entry.crc();
+    const Location at = core.regions.locate(entry.address(), 0);
+    const PoolDevice& device = core.devices.list[at.device];
+    result.device = device.device != nullptr ? device.device->name() : "missing";
+    result.device_offset_bytes = at.block * kBlockBytes;
+    AlignedBuffer content(kBlockBytes);
+    const Result<void> read = co_await core.blocks.read(entry, content.bytes(), false);
+    result.checksum_ok = read.ok();
+    for (const ObjectId id : core.objects.ids()) {
+        const Object* other = core.objects.find(id);
+        if (other == nullptr || other == object || !other->record.is_tree() ||
+            is_gone(core, *other)) {
+            continue;
+        }
+        CO_TRY_ASSIGN(const Found theirs, co_await look_up(core, *other, block));
+        if (theirs.entry(block) == entry) result.shared_with.push_back(other->record.uuid);
+    }
+    co_return result;
+}
+
+}  // namespace stoa::pool

@@ -1,0 +1,195 @@
+#include "dataplane/pool/fsck/view.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace stoa::fsck {
+
+namespace {
+
+// How far from the start of a device label copy 1 is looked for when no geometry is known.
+constexpr uint64_t kLabelSearchBlocks = uint64_t{1} << 18;
+
+bool read_block(Source& source, uint64_t position, Block& into) {
+    if (position >= source.size_bytes() / kBlockBytes) return false;
+    return source.read(position * kBlockBytes, into);
+}
+
+Decoded<Label> read_label(Source& source, uint64_t position, Block& block) {
+    if (!read_block(source, position, block)) return std::unexpected("cannot be read");
+    auto label = decode_label(block, source.size_bytes() / kBlockBytes);
+    if (label && position != 0 && label->geometry.label(1) != position) {
+        return std::unexpected("names another place for itself");
+    }
+    return label;
+}
+
+// Label copy 1 of a device whose copy 0 is lost: where its own geometry puts it.
+std::optional<Label> find_second_label(Source& source, const std::optional<Geometry>& known) {
+    Block block;
+    if (known) {
+        if (auto label = read_label(source, known->label(1), block)) return *label;
+    }
+    const uint64_t end = std::min(source.size_bytes() / kBlockBytes, kLabelSearchBlocks);
+    for (uint64_t position = 1; position < end; ++position) {
+        if (auto label = read_label(source, position, block)) return *label;
+    }
+    return std::nullopt;
+}
+
+struct Labelled {
+    Source* source;
+    std::optional<Label> label;
+    Reason copy_0_fault;
+};
+
+std::vector<Labelled> read_labels(std::span<Source* const> sources, Findings& findings) {
+    std::vector<Labelled> all;
+    std::optional<Geometry> known;
+    Block first;
+    Block second;
+    for (Source* source : sources) {
+        Labelled one{source, std::nullopt, {}};
+        if (auto label = read_label(*source, 0, first)) {
+            one.label = *label;
+            if (!known) known = label->geometry;
+            const auto twin = read_label(*source, label->geometry.label(1), second);
+            if (!twin) {
+                findings.repairable("device {}: label copy 1 {}", source->name(), twin.error());
+            } else if (first != second) {
+                findings.repairable("device {}: the two copies of the label differ",
+                                    source->name());
+            }
+        } else {
+            one.copy_0_fault = label.error();
+        }
+        all.push_back(std::move(one));
+    }
+    for (Labelled& one : all) {
+        if (one.label) continue;
+        one.label = find_second_label(*one.source, known);
+        if (one.label) {
+            findings.repairable("device {}: label copy 0 {}", one.source->name(), one.copy_0_fault);
+        }
+    }
+    return all;
+}
+
+// Puts the device at its place, or says why it does not belong to the pool.
+void place_device(View& view, const Labelled& one, Findings& findings) {
+    const std::string& name = one.source->name();
+    if (!one.label) {
+        findings.problem("device {}: label {}, and no second copy was found", name,
+                         one.copy_0_fault);
+        return;
+    }
+    const Label& label = *one.label;
+    if (label.pool != view.pool) {
+        findings.problem("device {}: belongs to pool {} ({}), not to {}", name,
+                         label.pool.to_string(), quoted(label.name), view.pool.to_string());
+        return;
+    }
+    if (label.geometry != view.geometry) {
+        findings.problem("device {}: its geometry differs from that of the other devices", name);
+        return;
+    }
+    if (view.devices[label.index]) {
+        const Device& other = *view.devices[label.index];
+        findings.problem("device {}: is device {} of the pool, as is {}{}", name, label.index,
+                         other.source->name(),
+                         other.label.device == label.device ? " (one is a copy of the other)" : "");
+        return;
+    }
+    for (const auto& other : view.devices) {
+        if (other && other->label.device == label.device) {
+            findings.problem("device {}: has the uuid {} of {}", name, label.device.to_string(),
+                             other->source->name());
+            return;
+        }
+        if (other && other->label.name != label.name) {
+            findings.problem("device {}: names the pool {}, {} names it {}", name,
+                             quoted(label.name), other->source->name(), quoted(other->label.name));
+        }
+    }
+    if (label.incompat != 0) {
+        findings.problem("device {}: needs features 0x{:x} that version 1 does not have", name,
+                         label.incompat);
+    }
+    if ((label.read_only_compat | label.compat) != 0) {
+        findings.note("device {}: has features beyond version 1 (0x{:x}, read-only 0x{:x})", name,
+                      label.compat, label.read_only_compat);
+    }
+    view.devices[label.index] = {one.source, one.source->size_bytes() / kBlockBytes, label};
+}
+
+// Reads the four superblock places of one device into view.superblocks.
+void read_superblocks(View& view, const Device& device, Findings& findings) {
+    Block block;
+    for (int copy = 0; copy < 2; ++copy) {
+        for (uint64_t slot = 0; slot < 2; ++slot) {
+            if (!read_block(*device.source, view.geometry.superblock(copy, slot), block)) continue;
+            auto decoded = decode_superblock(block, view.pool, view.geometry);
+            if (!decoded) continue;
+            if (decoded->generation % 2 != slot) {
+                findings.problem("device {}: superblock slot {} copy {} holds generation {}",
+                                 device.source->name(), slot, copy, decoded->generation);
+                continue;
+            }
+            auto same = std::ranges::find_if(view.superblocks, [&](const auto& found) {
+                return found.superblock.generation == decoded->generation;
+            });
+            if (same == view.superblocks.end()) {
+                view.superblocks.push_back({*decoded, block});
+            } else if (same->block != block) {
+                findings.problem(
+                    "device {}: superblock slot {} copy {} differs from another one "
+                    "of generation {}",
+                    device.source->name(), slot, copy, decoded->generation);
+            }
+        }
+    }
+}
+
+}  // namespace
+
+bool View::read(uint64_t device, uint64_t position, Block& into) const {
+    if (device >= kDevicesMax || !devices[device]) return false;
+    return read_block(*devices[device]->source, position, into);
+}
+
+std::string View::device_name(uint64_t index) const {
+    if (index < kDevicesMax && devices[index]) return devices[index]->source->name();
+    return fmt::format("{} (not given)", index);
+}
+
+std::optional<uint64_t> View::position(const RegionEntry::Place& place, uint64_t offset) const {
+    if (place.device >= kDevicesMax || !devices[place.device]) return std::nullopt;
+    const uint64_t start = devices[place.device]->label.data_start;
+    return start + uint64_t{place.physical} * geometry.region_blocks + offset;
+}
+
+std::optional<View> load_view(std::span<Source* const> sources, Findings& findings) {
+    const std::vector<Labelled> all = read_labels(sources, findings);
+    const auto first =
+        std::ranges::find_if(all, [](const auto& one) { return one.label.has_value(); });
+    if (first == all.end()) {
+        for (const Labelled& one : all) {
+            findings.problem("device {}: not of a pool: label {}", one.source->name(),
+                             one.copy_0_fault);
+        }
+        return std::nullopt;
+    }
+    View view;
+    view.pool = first->label->pool;
+    view.geometry = first->label->geometry;
+    for (const Labelled& one : all) place_device(view, one, findings);
+    for (const auto& device : view.devices) {
+        if (device) read_superblocks(view, *device, findings);
+    }
+    std::ranges::sort(view.superblocks, [](const auto& a, const auto& b) {
+        return a.superblock.generation > b.superblock.generation;
+    });
+    return view;
+}
+
+}  // namespace stoa::fsck

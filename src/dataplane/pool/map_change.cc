@@ -1,0 +1,233 @@
+#include "dataplane/pool/map_change.h"
+
+#include <algorithm>
+
+namespace stoa::pool {
+
+namespace {
+
+void give_back(Core& core, const MapChange& change) {
+    for (size_t i = 0; i < change.count; ++i) {
+        if (change.address[i] != 0) core.regions.cancel_allocated({change.address[i], 1});
+    }
+}
+
+// Would turning `old` into a hole change anything that a reader can see?
+bool is_hole_already(const Object& object, const Entry& old) {
+    if (old.kind() == EntryKind::hole) return true;
+    return old.kind() == EntryKind::absent && !asks_origin(object.record);
+}
+
+enum class Ownership : uint8_t { shared, exclusive, unknown };
+
+// Does only `object` hold the data block of `old`? Unknown: `missing` must be loaded.
+Ownership ownership(Core& core, const Object& object, BlockIndex block, BlockIndex leaf_end,
+                    const Entry& old, Missing& missing) {
+    if (!old.birth_proves_nothing()) {
+        const Epoch floor = core.lineage.inherited_epoch(object, leaf_end);
+        const bool exclusive = MUTANT(19) ? old.birth() >= floor : old.birth() > floor;
+        return exclusive ? Ownership::exclusive : Ownership::shared;
+    }
+    const Object* parent = core.lineage.inherited_from(object, leaf_end);
+    if (parent == nullptr) return Ownership::exclusive;
+    const Found found = find_leaf(core.cache, parent->record.root, block);
+    if (found.missing.any()) {
+        missing = found.missing;
+        return Ownership::unknown;
+    }
+    return found.entry(block) == old ? Ownership::shared : Ownership::exclusive;
+}
+
+class Applier {
+public:
+    Applier(Core& core, Object& object, const MapChange& change)
+        : core_(core), object_(object), change_(change),
+          leaf_end_((change.first / kFanout + 1) * kFanout) {}
+
+    // Everything in one breath. False: `missing` must be loaded first, nothing has changed.
+    bool apply(Missing& missing, size_t& skipped) {
+        if (change_.content == nullptr && nothing_to_do(missing)) return !missing.any();
+        if (missing.any()) return false;
+        Node* leaf = core_.writer.writable_leaf(object_, change_.first, core_.epoch, missing);
+        if (leaf == nullptr) return false;
+        Entry* entries = leaf->entries + entry_index(change_.first, 0);
+        if (!decide_ownership(entries, missing)) return false;
+        core_.objects.mark_dirty(object_);
+        if (change_.count == 1 && change_.expected == nullptr) {
+            apply_single(entries);
+        } else {
+            apply_many(entries, skipped);
+        }
+        return true;
+    }
+
+private:
+    // For pure holes: leaves the path alone when every block reads zero already.
+    bool nothing_to_do(Missing& missing) const {
+        const Found found = find_leaf(core_.cache, object_.record.root, change_.first);
+        if (found.missing.any()) {
+            missing = found.missing;
+            return true;
+        }
+        for (size_t i = 0; i < change_.count; ++i) {
+            if (!is_hole_already(object_, found.entry(change_.first + i))) return false;
+        }
+        return true;
+    }
+
+    bool decide_ownership(const Entry* entries, Missing& missing) {
+        for (size_t i = 0; i < change_.count; ++i) {
+            freed_[i] = false;
+            if (entries[i].kind() != EntryKind::data) continue;
+            const Ownership owner = ownership(core_, object_, change_.first + i, leaf_end_,
+                                              entries[i], missing);
+            if (owner == Ownership::unknown) return false;
+            freed_[i] = owner == Ownership::exclusive;
+        }
+        return true;
+    }
+
+    Entry new_entry(size_t i) const {
+        const Epoch birth = change_.births != nullptr ? change_.births[i] : core_.epoch;
+        const BlockAddress address = change_.address[i];
+        if (address == 0) {
+            return Entry::hole(birth, static_cast<uint8_t>(change_.flags & Entry::kHydrated));
+        }
+        const uint32_t crc = core_.checksums.block({change_.content + i * kBlockBytes, kBlockBytes},
+                                                   address, birth);
+        return Entry::make(EntryKind::data, address, birth, crc, change_.flags);
+    }
+
+    void account(const Entry& old, const Entry& now, bool freed) {
+        if (now.kind() == EntryKind::data) {
+            core_.regions.commit_allocated({now.address(), 1});
+            ++object_.record.mapped;
+        }
+        if (old.kind() == EntryKind::data) {
+            --object_.record.mapped;
+            if (freed) core_.regions.free({old.address(), 1});
+        }
+    }
+
+    void apply_single(Entry* entries) {
+        const Entry old = entries[0];
+        const Entry now = new_entry(0);
+        if (now.kind() == EntryKind::hole && is_hole_already(object_, old)) return;
+        std::byte record[96];
+        const size_t bytes = encode_single_block(object_.record.id, change_.first, now, old,
+                                                 freed_[0], record);
+        entries[0] = now;
+        account(old, now, freed_[0]);
+        core_.append({record, bytes});
+    }
+
+    void apply_many(Entry* entries, size_t& skipped) {
+        std::vector<std::byte> encoded;
+        MapRecord record;
+        record.object = object_.record.id;
+        for (size_t i = 0; i < change_.count; ++i) {
+            const Entry old = entries[i];
+            if (change_.expected != nullptr && old != change_.expected[i]) {
+                if (change_.address[i] != 0) core_.regions.cancel_allocated({change_.address[i], 1});
+                ++skipped;
+                continue;
+            }
+            const Entry now = new_entry(i);
+            if (now.kind() == EntryKind::hole && is_hole_already(object_, old)) continue;
+            if (!record.now.empty() && !continues(record, i, now)) flush(record, encoded);
+            if (record.now.empty()) record.first = change_.first + i;
+            record.now.push_back(now);
+            record.old.push_back(old);
+            record.freed.push_back(freed_[i]);
+            entries[i] = now;
+            account(old, now, freed_[i]);
+        }
+        if (!record.now.empty()) flush(record, encoded);
+    }
+
+    bool continues(const MapRecord& record, size_t i, const Entry& now) const {
+        const Entry& last = record.now.back();
+        if (record.first + record.now.size() != change_.first + i) return false;
+        if (last.kind_byte() != now.kind_byte()) return false;
+        if (now.kind() == EntryKind::data) return last.address() + 1 == now.address();
+        return last.birth() == now.birth();
+    }
+
+    void flush(MapRecord& record, std::vector<std::byte>& encoded) {
+        encoded.clear();
+        encode_record(record, encoded);
+        core_.append(encoded);
+        record.now.clear();
+        record.old.clear();
+        record.freed.clear();
+    }
+
+    Core& core_;
+    Object& object_;
+    const MapChange& change_;
+    BlockIndex leaf_end_;
+    std::array<bool, kFanout> freed_{};
+};
+
+}  // namespace
+
+io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object,
+                                             const MapChange& change) {
+    // The worst case: every block a record of its own.
+    const size_t bytes = change.count * (72 + RecordLog::kFrameBytes);
+    MapChangeResult result;
+    Applier applier(core, object, change);
+    for (;;) {
+        Result<void> room = co_await core.wait_for_room(bytes, change.even_when_closing);
+        if (!room.ok()) {
+            give_back(core, change);
+            co_return room.take_error();
+        }
+        Missing missing;
+        if (applier.apply(missing, result.skipped)) break;
+        Result<Node*> loaded = co_await core.cache.load(missing.entry, missing.level);
+        if (!loaded.ok()) {
+            give_back(core, change);
+            co_return loaded.take_error();
+        }
+        // Kept until the next attempt has used it.
+    }
+    co_return result;
+}
+
+io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex block) {
+    for (;;) {
+        const Found found = find_leaf(core.cache, object.record.root, block);
+        if (!found.missing.any()) {
+            core.cache.count_hit();
+            co_return found;
+        }
+        CO_TRY_ASSIGN(Node * loaded,
+                      co_await core.cache.load(found.missing.entry, found.missing.level));
+        static_cast<void>(loaded);
+    }
+}
+
+io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first, uint64_t count,
+                                   bool even_when_closing) {
+    const BlockIndex end = first + count;
+    MapChange change;
+    change.even_when_closing = even_when_closing;
+    while (first < end) {
+        CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
+        if (found.leaf == nullptr && is_hole_already(object, found.subtree)) {
+            first = std::min(end, found.end(first));
+            continue;
+        }
+        change.first = first;
+        change.count = std::min<uint64_t>(end - first, kFanout - first % kFanout);
+        CO_TRY(co_await change_map(core, object, change));
+        if (change.count == kFanout) core.writer.collapse(object, first);
+        first += change.count;
+        // A large range is many small steps: others run in between.
+        co_await core.executor.yield();
+    }
+    co_return Result<void>{};
+}
+
+}  // namespace stoa::pool

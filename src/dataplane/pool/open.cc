@@ -1,0 +1,357 @@
+#include "dataplane/pool/open.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "dataplane/pool/recovery.h"
+#include "dataplane/pool/map_change.h"
+
+namespace stoa::pool {
+
+namespace {
+
+// Without a readable first label the second one is searched for; system areas are smaller.
+constexpr uint64_t kLabelSearchBlocks = 262144;
+
+io::Task<Result<Label>> read_label(io::Device& device) {
+    AlignedBuffer block(kBlockBytes);
+    if (device.size_bytes() < kBlockBytes) {
+        co_return Error(ErrorCode::not_found,
+                        fmt::format("device {} has only {} bytes", device.name(),
+                                    device.size_bytes()));
+    }
+    const int error = co_await device.read(0, block.bytes());
+    Result<Label> label = error != 0 ? Result<Label>(Error(ErrorCode::io, "read error", error))
+                                     : decode_label(block.bytes());
+    if (label.ok() || label.error().code() == ErrorCode::unsupported) co_return label;
+    AlignedBuffer window(size_t{1} << 20);
+    const uint64_t blocks =
+        std::min<uint64_t>(device.size_bytes() / kBlockBytes, kLabelSearchBlocks);
+    for (uint64_t at = 1; at < blocks;) {
+        const uint64_t count = std::min<uint64_t>(blocks - at, window.size() / kBlockBytes);
+        const MutableBytes into = window.bytes().first(count * kBlockBytes);
+        if (co_await device.read(at * kBlockBytes, into) == 0) {
+            for (uint64_t i = 0; i < count; ++i) {
+                Result<Label> copy = decode_label(into.subspan(i * kBlockBytes, kBlockBytes));
+                if (copy.ok() && DeviceLayout(*copy).label[1] == at + i) co_return copy;
+            }
+        }
+        at += count;
+    }
+    co_return label.error().with_context(fmt::format("device {}", device.name()));
+}
+
+// Puts the devices in the order of their labels. Errors name the device that does not fit.
+io::Task<Result<std::vector<PoolDevice>>> gather(const std::vector<io::Device*>& devices) {
+    std::vector<PoolDevice> ordered;
+    const Label* first = nullptr;
+    std::vector<Label> labels;
+    for (io::Device* device : devices) {
+        CO_TRY_ASSIGN(Label label, co_await read_label(*device));
+        labels.push_back(std::move(label));
+    }
+    for (size_t i = 0; i < devices.size(); ++i) {
+        const Label& label = labels[i];
+        if (first == nullptr) first = &label;
+        if (label.pool != first->pool) {
+            co_return Error(ErrorCode::invalid_argument,
+                            fmt::format("device {} belongs to pool '{}' ({}), not to '{}' ({})",
+                                        devices[i]->name(), label.name, label.pool.to_string(),
+                                        first->name, first->pool.to_string()));
+        }
+        if (label.region_blocks != first->region_blocks ||
+            label.journal_blocks != first->journal_blocks ||
+            label.regions_max != first->regions_max) {
+            co_return Error(ErrorCode::corrupt,
+                            fmt::format("device {} has another geometry than {}",
+                                        devices[i]->name(), devices[0]->name()));
+        }
+        while (ordered.size() <= label.device_index) {
+            ordered.push_back({nullptr, label, DeviceLayout(label), false});
+        }
+        PoolDevice& slot = ordered[label.device_index];
+        if (slot.device != nullptr) {
+            co_return Error(ErrorCode::invalid_argument,
+                            fmt::format("devices {} and {} both claim to be device {} of pool "
+                                        "'{}': one is a copy",
+                                        slot.device->name(), devices[i]->name(),
+                                        label.device_index, label.name));
+        }
+        slot = {devices[i], label, DeviceLayout(label), false};
+    }
+    co_return ordered;
+}
+
+struct Candidate {
+    Superblock superblock;
+    size_t device;
+};
+
+io::Task<std::vector<Candidate>> read_superblocks(Devices& devices, const Uuid& pool) {
+    std::vector<Candidate> found;
+    AlignedBuffer block(kBlockBytes);
+    for (size_t d = 0; d < devices.list.size(); ++d) {
+        if (devices.list[d].device == nullptr) continue;
+        for (const auto& copy : devices.list[d].layout.superblock) {
+            for (const uint64_t at : copy) {
+                if (co_await devices.read(d, at, block.bytes()) != 0) continue;
+                Result<Superblock> superblock = decode_superblock(block.bytes());
+                if (!superblock.ok() || superblock->pool != pool) continue;
+                found.push_back({*std::move(superblock), d});
+            }
+        }
+    }
+    std::ranges::sort(found, [](const Candidate& a, const Candidate& b) {
+        return a.superblock.generation > b.superblock.generation;
+    });
+    co_return found;
+}
+
+// Every device the superblock knows, present and not older than it may be.
+Result<void> match_devices(const Superblock& superblock, const std::vector<Candidate>& all,
+                           std::vector<PoolDevice>& devices, const OpenOptions& options) {
+    const Label known = devices.back().label;
+    while (devices.size() < superblock.device_count) {
+        devices.push_back({nullptr, known, DeviceLayout(known), false});
+    }
+    for (size_t d = 0; d < devices.size(); ++d) {
+        PoolDevice& device = devices[d];
+        if (device.device == nullptr) {
+            if (d < superblock.device_count && !options.accept_missing_devices) {
+                return Error(ErrorCode::invalid_argument,
+                             fmt::format("device {} ({}) of pool '{}' is missing", d,
+                                         superblock.devices[d].uuid.to_string(), known.name));
+            }
+            continue;
+        }
+        if (d >= superblock.device_count ||
+            device.label.device != superblock.devices[d].uuid) {
+            return Error(ErrorCode::invalid_argument,
+                         fmt::format("device {} is foreign: pool '{}' does not know it",
+                                     device.device->name(), known.name));
+        }
+        uint64_t newest = 0;
+        for (const Candidate& candidate : all) {
+            if (candidate.device == d) newest = std::max(newest, candidate.superblock.generation);
+        }
+        // A crash while superblocks were written leaves a device one generation behind.
+        if (newest + 1 < superblock.generation) {
+            return Error(ErrorCode::invalid_argument,
+                         fmt::format("device {} is older than its pool (generation {}, the pool "
+                                     "has {}): it was away while the pool was used",
+                                     device.device->name(), newest, superblock.generation));
+        }
+        const uint64_t needed = device.layout.region_start(superblock.devices[d].physical_regions);
+        if (device.device->size_bytes() / kBlockBytes < needed) {
+            return Error(ErrorCode::invalid_argument,
+                         fmt::format("device {} has shrunk: {} bytes, {} are needed",
+                                     device.device->name(), device.device->size_bytes(),
+                                     needed * kBlockBytes));
+        }
+    }
+    return {};
+}
+
+// A fixed block in either copy, verified by the checksum its parent holds.
+io::Task<Result<void>> read_fixed(Devices& devices, const Checksums& checksums,
+                                  const std::array<std::pair<size_t, uint64_t>, 2>& copies,
+                                  uint64_t place, uint32_t crc, MutableBytes into,
+                                  const char* what) {
+    for (const auto& [device, block] : copies) {
+        if (co_await devices.read(device, block, into) != 0) continue;
+        if (checksums.block(into, place, 0) == crc) co_return Result<void>{};
+    }
+    co_return Error(ErrorCode::corrupt, fmt::format("{} cannot be read in any copy", what));
+}
+
+struct Tables {
+    std::vector<CheckedSlot> tables;
+    std::vector<RegionEntry> regions;
+};
+
+io::Task<Result<Tables>> load_tables(Devices& devices, const Checksums& checksums,
+                                     const Superblock& superblock, const Label& label) {
+    Tables loaded;
+    loaded.tables.resize(label.table_blocks);
+    if (superblock.region_count > label.regions_max) {
+        co_return Error(ErrorCode::corrupt, "superblock counts more regions than there can be");
+    }
+    AlignedBuffer block(kBlockBytes);
+    const auto copies_of = [&](auto position) {
+        std::array<std::pair<size_t, uint64_t>, 2> copies;
+        for (int copy = 0; copy < 2; ++copy) {
+            const size_t device = superblock.placement[static_cast<size_t>(copy)];
+            copies[static_cast<size_t>(copy)] = {device,
+                                                 position(devices.list[device].layout, copy)};
+        }
+        return copies;
+    };
+    for (uint32_t i = 0; i < label.index_blocks; ++i) {
+        const CheckedSlot slot = superblock.index[i];
+        if (slot.crc == 0) continue;
+        const auto copies = copies_of([&](const DeviceLayout& layout, int copy) {
+            return layout.index_block(copy, slot.slot, i);
+        });
+        CO_TRY(co_await read_fixed(devices, checksums, copies, index_place(i), slot.crc,
+                                   block.bytes(), "a region index block"));
+        for (size_t n = 0; n < kTablesPerIndexBlock; ++n) {
+            const size_t t = i * kTablesPerIndexBlock + n;
+            if (t >= loaded.tables.size()) break;
+            loaded.tables[t] = {load_le<uint32_t>(block.data() + n * 8),
+                                static_cast<uint8_t>(load_le<uint8_t>(block.data() + n * 8 + 4) &
+                                                     1)};
+        }
+    }
+    loaded.regions.resize(superblock.region_count);
+    for (uint32_t t = 0; t * kRegionsPerTableBlock < loaded.regions.size(); ++t) {
+        const CheckedSlot slot = loaded.tables[t];
+        if (slot.crc == 0) continue;
+        const auto copies = copies_of([&](const DeviceLayout& layout, int copy) {
+            return layout.table_block(copy, slot.slot, t);
+        });
+        CO_TRY(co_await read_fixed(devices, checksums, copies, table_place(t), slot.crc,
+                                   block.bytes(), "a region table block"));
+        for (size_t n = 0; n < kRegionsPerTableBlock; ++n) {
+            const size_t r = t * kRegionsPerTableBlock + n;
+            if (r >= loaded.regions.size()) break;
+            CO_TRY_ASSIGN(loaded.regions[r],
+                          decode_region(block.data() + n * kRegionEntryBytes, r));
+        }
+    }
+    co_return loaded;
+}
+
+// Each object is walked over once: paths end at what is known to lead to a root.
+Result<void> check_no_rings(const Objects& objects) {
+    std::unordered_map<ObjectId, ObjectId> walked_from;  // value: where the walk began
+    for (const auto& [start, object] : objects.all()) {
+        ObjectId at = start;
+        while (at != 0 && !walked_from.contains(at)) {
+            walked_from[at] = start;
+            const Object* next = objects.find(at);
+            at = next == nullptr ? 0 : next->record.parent;
+        }
+        if (at != 0 && walked_from[at] == start) {
+            return Error(ErrorCode::corrupt,
+                         fmt::format("the ancestors of object {} form a ring", start));
+        }
+    }
+    return {};
+}
+
+io::Task<Result<void>> load_objects(Core& core) {
+    AlignedBuffer block(kBlockBytes);
+    const uint32_t slots = core.superblock.object_slots;
+    const uint64_t blocks = (uint64_t{slots} + kObjectsPerBlock - 1) / kObjectsPerBlock;
+    for (BlockIndex n = 0; n < blocks;) {
+        const Found found = find_leaf(core.cache, core.object_tree.record.root, n);
+        if (found.missing.any()) {
+            CO_TRY_ASSIGN(Node * loaded,
+                          co_await core.cache.load(found.missing.entry, found.missing.level,
+                                                   RegionClass::meta));
+            static_cast<void>(loaded);
+            continue;
+        }
+        const Entry entry = found.entry(n);
+        if (entry.kind() == EntryKind::data) {
+            CO_TRY(co_await core.blocks.read(entry, block.bytes()));
+            for (size_t i = 0; i < kObjectsPerBlock; ++i) {
+                CO_TRY_ASSIGN(ObjectRecord record,
+                              decode_object(block.data() + i * kObjectBytes));
+                const auto slot = static_cast<uint32_t>(n * kObjectsPerBlock + i);
+                if (record.kind == ObjectKind::free || slot >= slots) continue;
+                if (core.objects.find(record.id) != nullptr || record.id >= core.next_object) {
+                    co_return Error(ErrorCode::corrupt,
+                                    fmt::format("object {} is in the table twice, or too new",
+                                                record.id));
+                }
+                core.objects.add_at(std::move(record), slot);
+            }
+        }
+        ++n;
+    }
+    core.objects.link_children();
+    for (const ObjectId id : core.objects.ids()) {
+        Object* object = core.objects.find(id);
+        if (!object->record.is_tree()) continue;
+        if (object->record.has(ObjectRecord::kDeleted) && object->record.cursor > 0) {
+            core.reclaiming = id;
+        }
+        const ObjectId parent = object->record.parent;
+        const Object* found = core.objects.find(parent);
+        if (parent != 0 && (found == nullptr || !found->record.is_tree())) {
+            co_return Error(ErrorCode::corrupt,
+                            fmt::format("object {} has parent {}, which does not exist", id,
+                                        parent));
+        }
+    }
+    co_return check_no_rings(core.objects);
+}
+
+}  // namespace
+
+io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
+                                                  std::vector<io::Device*> devices,
+                                                  OpenOptions options) {
+    if (devices.empty()) {
+        co_return Error(ErrorCode::invalid_argument, "no device was given");
+    }
+    CO_TRY_ASSIGN(std::vector<PoolDevice> gathered, co_await gather(devices));
+    Label label;
+    for (const PoolDevice& device : gathered) {
+        if (device.device != nullptr) label = device.label;
+    }
+    if (label.read_only_compat != 0 && !options.read_only) {
+        co_return Error(ErrorCode::unsupported,
+                        fmt::format("pool '{}' uses features this program can only read "
+                                    "(flags {:#x}); open it read-only",
+                                    label.name, label.read_only_compat));
+    }
+    Devices probe(executor);
+    probe.list = gathered;
+    const std::vector<Candidate> candidates = co_await read_superblocks(probe, label.pool);
+    Error last(ErrorCode::corrupt,
+               fmt::format("pool '{}' has no superblock that verifies", label.name));
+    for (size_t i = 0; i < candidates.size(); ++i) {
+        const Superblock& superblock = candidates[i].superblock;
+        if (i > 0 && superblock.generation == candidates[i - 1].superblock.generation) continue;
+        std::vector<PoolDevice> list = gathered;
+        CO_TRY(match_devices(superblock, candidates, list, options));
+        auto core = std::make_unique<Core>(executor, options, label, std::move(list), superblock);
+        Result<Tables> tables =
+            co_await load_tables(core->devices, core->checksums, superblock, label);
+        Result<void> loaded;
+        if (!tables.ok()) {
+            loaded = tables.take_error();
+        } else {
+            core->tables = std::move(tables->tables);
+            core->regions.set_bad_blocks(superblock.bad_blocks);
+            loaded = core->regions.load_table(std::move(tables->regions), superblock.devices);
+        }
+        if (loaded.ok()) {
+            core->blocks.set_writable(false);
+            loaded = co_await load_objects(*core);
+        }
+        if (!loaded.ok()) {
+            last = loaded.take_error();
+            if (core->options.events) core->options.events(last.message());
+            continue;
+        }
+        core->regions.on_assign([raw = core.get()](uint32_t region, const RegionEntry& entry) {
+            StructureRecord record;
+            record.items.emplace_back();
+            record.items.back().what = StructureItem::What::assign;
+            record.items.back().region = region;
+            record.items.back().entry = entry;
+            std::vector<std::byte> encoded;
+            encode_record(record, encoded);
+            raw->append(encoded);
+        });
+        CO_TRY(co_await recover(*core));
+        co_return core;
+    }
+    co_return last;
+}
+
+}  // namespace stoa::pool

@@ -1,0 +1,240 @@
+// Regions: logical address space in pieces, which blocks of it are in use, and who may take more.
+//
+// Rules (docs/format/pool.md, and the central invariant of the design):
+// - a block is free, in flight (allocated, not yet in a map), live, or in quarantine;
+// - a freed block stays in quarantine until the superblock of a checkpoint whose frozen state no
+//   longer references it is durable and no read that could still want it runs;
+// - the bitmaps on disk change only in checkpoints: the changes of one interval are kept as lists
+//   (allocated, freed) and applied to the persisted bitmaps; memory holds bitmaps only of regions
+//   that blocks are being taken from.
+// Proven by: tests/sim (write-once oracle, fsck after every run).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/io/sync.h"
+#include "dataplane/io/task.h"
+#include "dataplane/pool/devices.h"
+#include "dataplane/pool/format.h"
+
+namespace stoa::pool {
+
+struct Run {
+    BlockAddress address = 0;
+    uint64_t count = 0;
+};
+
+// Where a block lies on a device.
+struct Location {
+    size_t device = 0;
+    uint64_t block = 0;  // from the start of the device
+};
+
+// A contiguous reservation of one volume; counts as free until taken.
+struct Stream {
+    Run run;
+};
+
+// What one checkpoint freezes, and what becomes durable with its superblock.
+struct FrozenSpace {
+    std::vector<Run> allocated;
+    std::vector<Run> freed;
+    struct Update {
+        uint32_t region;
+        uint8_t slot;
+        uint32_t crc;
+        uint32_t free_blocks;
+        bool retire;  // nothing lives in it: becomes unused
+    };
+    std::vector<Update> updates;
+    std::vector<uint32_t> fresh;  // regions assigned, with no bitmap on disk yet
+};
+
+// Told when a region of class data is assigned: the journal must know before it names its blocks.
+using AssignSink = std::function<void(uint32_t region, const RegionEntry& entry)>;
+
+class Regions {
+public:
+    Regions(io::Executor& executor, Devices& devices, const Checksums& checksums,
+            uint32_t region_blocks, uint32_t regions_max, uint64_t reserve_blocks);
+    Regions(const Regions&) = delete;
+    Regions& operator=(const Regions&) = delete;
+
+    // ---- opening
+    // Takes over the table; errors: corrupt (a place used twice or outside its device).
+    Result<void> load_table(std::vector<RegionEntry> table,
+                            std::span<const DeviceSlot> device_slots);
+    void add_device_space(size_t device, uint32_t from_region, uint32_t to_region);
+
+    // ---- addresses
+    [[nodiscard]] uint32_t region_of(BlockAddress address) const {
+        return static_cast<uint32_t>(address >> shift_);
+    }
+    // True if `address` may hold content of `wanted` (in-use region of that class, not a bitmap).
+    [[nodiscard]] bool is_plausible(BlockAddress address, RegionClass wanted) const;
+    [[nodiscard]] size_t places_of(BlockAddress address) const {
+        return regions_[region_of(address)].entry.places;
+    }
+    [[nodiscard]] Location locate(BlockAddress address, size_t place) const;
+
+    // ---- taking blocks
+    // Up to `want` contiguous blocks from what is loaded; count 0: refill() and try again.
+    Run try_allocate(RegionClass wanted, uint64_t want);
+    // The same through a volume's stream.
+    Run try_allocate(Stream& stream, uint64_t want);
+    void give_back(Stream& stream);
+    // Makes at least one block of the class allocatable. Errors: no_space, io, corrupt.
+    io::Task<Result<void>> refill(RegionClass wanted);
+    // One node block; refills as needed.
+    io::Task<Result<BlockAddress>> allocate_node(RegionClass wanted);
+
+    // In flight becomes live with the next checkpoint's bitmaps; with `frozen`, with those of the
+    // checkpoint that runs (its own nodes).
+    void commit_allocated(Run run, FrozenSpace* frozen = nullptr);
+    // In flight becomes free again at once: nobody ever referred to it.
+    void cancel_allocated(Run run);
+    // In flight becomes live for ever.
+    void set_bad(BlockAddress address);
+    // Live becomes quarantined; with `frozen`, as part of the checkpoint that runs.
+    void free(Run run, FrozenSpace* frozen = nullptr);
+
+    // ---- checkpoints
+    FrozenSpace freeze();
+    // Writes the bitmaps of the frozen state to their other slots.
+    io::Task<Result<void>> write_bitmaps(FrozenSpace& frozen);
+    // The table entry of `region` as of the frozen state.
+    [[nodiscard]] std::vector<RegionEntry> table_with(const FrozenSpace& frozen) const;
+    // The superblock is durable: new slots count.
+    // `frozen` stays where it is until release().
+    void make_durable(const FrozenSpace& frozen);
+    // No read from before the freeze runs any more: the quarantine ends.
+    void release(FrozenSpace& frozen);
+
+    // ---- recovery
+    // Applies what the journal did since the superblock. Errors: corrupt (block taken twice or
+    // freed twice: named).
+    io::Task<Result<void>> replay(std::vector<Run> allocated, std::vector<Run> freed);
+    // A region that the journal says was assigned. Errors: corrupt.
+    Result<void> replay_assign(uint32_t region, const RegionEntry& entry);
+    // Takes back a replayed assignment from which nothing was allocated.
+    void unassign(uint32_t region);
+    void on_assign(AssignSink sink) { on_assign_ = std::move(sink); }
+    // Was `address` freed by the journal that was replayed?
+    [[nodiscard]] bool freed_by_replay(BlockAddress address) const;
+    void forget_replay();
+
+    // ---- figures, in blocks
+    struct Figures {
+        uint64_t total = 0, system = 0, data = 0, nodes = 0, quarantine = 0, bad = 0, free = 0;
+    };
+    [[nodiscard]] Figures figures() const;
+    [[nodiscard]] uint64_t free_data() const { return free_[1] + reserved_; }
+    [[nodiscard]] uint64_t quarantine() const;
+    // How many blocks of data writers may still take, the reserve left alone.
+    [[nodiscard]] uint64_t data_available() const;
+    // Blocks that nodes could take, in physical blocks, with every unassigned region.
+    [[nodiscard]] uint64_t metadata_headroom() const;
+    [[nodiscard]] uint64_t reserve_blocks() const { return reserve_blocks_; }
+    [[nodiscard]] uint32_t region_blocks() const { return region_blocks_; }
+    [[nodiscard]] uint32_t region_count() const { return static_cast<uint32_t>(regions_.size()); }
+    [[nodiscard]] uint64_t bad_blocks() const { return bad_blocks_; }
+    void set_bad_blocks(uint64_t count) { bad_blocks_ = count; }
+    [[nodiscard]] const RegionEntry& entry(uint32_t region) const {
+        return regions_[region].entry;
+    }
+    [[nodiscard]] size_t unassigned_regions() const;
+
+private:
+    struct Maps {
+        std::vector<uint64_t> live;  // as persisted
+        std::vector<uint64_t> busy;  // live, in flight, changed since: not to be taken
+        uint32_t free_count = 0;     // zero bits of busy
+        uint32_t cursor = 0;
+    };
+    struct Region {
+        RegionEntry entry;
+        std::unique_ptr<Maps> maps;
+        uint32_t in_flight = 0;
+        uint64_t changed_interval = 0;  // last interval that allocated here
+        bool persisted = false;         // a bitmap was written
+        bool retiring = false;
+        bool damaged = false;           // bitmap unreadable: nothing is taken from it
+    };
+
+    [[nodiscard]] Maps fresh_maps() const;
+    [[nodiscard]] Result<uint32_t> assign(RegionClass wanted);
+    [[nodiscard]] bool may_assign(RegionClass wanted) const;
+    io::Task<Result<void>> load_maps(uint32_t region);
+    io::Task<Result<std::vector<uint64_t>>> read_live(uint32_t region);
+    io::Task<void> write_bitmap_copy(size_t device, uint64_t block, ConstBytes from, int& error);
+    io::Task<Result<void>> update_bitmap(uint32_t region, std::span<const Run> allocated,
+                                         std::span<const Run> freed, FrozenSpace& frozen);
+    io::Task<void> update_bitmap_into(uint32_t region, std::span<const Run> allocated,
+                                      std::span<const Run> freed, FrozenSpace& frozen,
+                                      io::Semaphore& slots, Result<void>& outcome);
+    void drop_idle_maps();
+    void take_from_free(RegionClass region_class, uint64_t count);
+    [[nodiscard]] size_t class_index(BlockAddress address) const {
+        return static_cast<size_t>(regions_[region_of(address)].entry.region_class);
+    }
+
+    io::Executor& executor_;
+    Devices& devices_;
+    const Checksums& checksums_;
+    AssignSink on_assign_;
+    const FrozenSpace* unreleased_ = nullptr;  // durable, but reads may still want its frees
+    uint32_t region_blocks_;
+    unsigned shift_;
+    uint32_t regions_max_;
+    uint64_t reserve_blocks_;
+    std::vector<Region> regions_;
+    std::vector<uint32_t> unused_;                       // logical regions to be used again
+    std::vector<std::vector<uint32_t>> free_physical_;   // by device, ascending use from the back
+    std::array<uint32_t, kRegionClasses> open_{};        // region blocks are taken from
+    std::array<bool, kRegionClasses> has_open_{};
+    std::array<uint64_t, kRegionClasses> free_{};        // allocatable blocks by class
+    std::array<uint64_t, kRegionClasses> used_{};        // all others but the bitmaps'
+    std::array<uint64_t, kRegionClasses> quarantined_{};
+    uint64_t reserved_ = 0;                              // in streams
+    uint64_t bad_blocks_ = 0;
+    uint64_t interval_ = 1;
+    uint64_t durable_interval_ = 0;
+    std::vector<Run> allocated_;
+    std::vector<Run> freed_;
+    std::vector<Run> replayed_frees_;  // sorted
+};
+
+// Waits of reads: a quarantine ends only when the reads that began before its freeze have ended.
+class ReaderEras {
+public:
+    uint64_t enter() {
+        ++counts_[current_ % kWindow];
+        return current_;
+    }
+    void leave(uint64_t era) { --counts_[era % kWindow]; }
+    // Starts a new era; readers of `current` and before are the old ones.
+    uint64_t advance() { return current_++; }
+    // No reader of an era <= `era` runs.
+    [[nodiscard]] bool drained(uint64_t era) const {
+        const uint64_t oldest = current_ >= kWindow ? current_ - kWindow + 1 : 0;
+        for (uint64_t e = oldest; e <= era; ++e) {
+            if (counts_[e % kWindow] != 0) return false;
+        }
+        return true;
+    }
+    // A new era may begin only while its slot is empty.
+    [[nodiscard]] bool can_advance() const { return counts_[(current_ + 1) % kWindow] == 0; }
+
+private:
+    static constexpr uint64_t kWindow = 64;
+    std::array<uint64_t, kWindow> counts_{};
+    uint64_t current_ = 0;
+};
+
+}  // namespace stoa::pool

@@ -1,0 +1,155 @@
+// Storing data blocks: admission, allocation and the device writes of redirect on write.
+#include <algorithm>
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "dataplane/pool/volume_handle.h"
+
+namespace stoa::pool {
+
+namespace {
+
+constexpr int kWriteAttempts = 8;
+
+// Could the pool take this write, and the nodes it will make necessary?
+bool has_space(const Core& core, size_t blocks) {
+    const uint64_t nodes = 2 * core.cache.dirty_count() + 8;
+    return core.regions.data_available() >= blocks &&
+           core.regions.metadata_headroom() >= nodes + core.regions.reserve_blocks() / 4;
+}
+
+io::Task<Result<void>> wait_for_space(Core& core, size_t blocks, const bool& give_up) {
+    for (bool held = false; !has_space(core, blocks);) {
+        if (!core.writable()) co_return core.read_only_error();
+        if (give_up || core.closing) {
+            co_return Error(ErrorCode::cancelled, "the write was held and is dropped");
+        }
+        if (!held) ++core.counters.held_writes;
+        held = true;
+        if (core.regions.quarantine() > 0) core.want_checkpoint();
+        co_await core.room.wait();
+    }
+    co_return Result<void>{};
+}
+
+io::Task<void> write_run(Core& core, Run run, ConstBytes from, int& error) {
+    const Location at = core.regions.locate(run.address, 0);
+    error = co_await core.devices.write(at.device, at.block, from);
+}
+
+void cancel(Core& core, MapChange& change) {
+    for (size_t i = 0; i < change.count; ++i) {
+        if (change.address[i] != 0) core.regions.cancel_allocated({change.address[i], 1});
+        change.address[i] = 0;
+    }
+}
+
+// One contiguous run for the blocks from `at` on; waits while there is no space.
+io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want,
+                                   const bool& give_up) {
+    for (;;) {
+        Run run = core.regions.try_allocate(object.stream, want);
+        if (run.count > 0) co_return run;
+        Result<void> refilled = co_await core.regions.refill(RegionClass::data);
+        if (refilled.ok()) continue;
+        if (refilled.error().code() != ErrorCode::no_space) co_return refilled.take_error();
+        // Reservations of others are taken before a write is held.
+        for (const auto& [id, other] : core.objects.all()) core.regions.give_back(other->stream);
+        if (!core.writable()) co_return core.read_only_error();
+        if (give_up || core.closing) {
+            co_return Error(ErrorCode::cancelled, "the write was held and is dropped");
+        }
+        ++core.counters.held_writes;
+        core.want_checkpoint();
+        co_await core.room.wait();
+    }
+}
+
+}  // namespace
+
+io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& change,
+                                    const bool& give_up) {
+    CO_TRY(co_await wait_for_space(core, change.count, give_up));
+    struct Piece {
+        Run run;
+        size_t at;
+        int error;
+    };
+    std::array<Piece, 4> few;
+    std::vector<Piece> many;
+    size_t pieces = 0;
+    change.address.fill(0);
+    for (size_t i = 0; i < change.count;) {
+        const ConstBytes block{change.content + i * kBlockBytes, kBlockBytes};
+        if (is_zero(block)) {
+            ++i;
+            continue;
+        }
+        size_t end = i + 1;
+        while (end < change.count &&
+               !is_zero({change.content + end * kBlockBytes, kBlockBytes})) {
+            ++end;
+        }
+        while (i < end) {
+            Result<Run> run = co_await allocate_run(core, object, end - i, give_up);
+            if (!run.ok()) {
+                cancel(core, change);
+                co_return run.take_error();
+            }
+            for (size_t n = 0; n < run->count; ++n) change.address[i + n] = run->address + n;
+            if (pieces < few.size()) few[pieces] = {*run, i, 0};
+            else many.push_back({*run, i, 0});
+            ++pieces;
+            i += run->count;
+        }
+    }
+    if (pieces == 1) {
+        co_await write_run(core, few[0].run,
+                           {change.content + few[0].at * kBlockBytes,
+                            few[0].run.count * kBlockBytes},
+                           few[0].error);
+    } else if (pieces > 1) {
+        io::TaskGroup group(core.executor);
+        for (size_t p = 0; p < pieces; ++p) {
+            Piece& piece = p < few.size() ? few[p] : many[p - few.size()];
+            group.spawn(write_run(core, piece.run,
+                                  {change.content + piece.at * kBlockBytes,
+                                   piece.run.count * kBlockBytes},
+                                  piece.error));
+        }
+        co_await group.join();
+    }
+    for (size_t p = 0; p < pieces; ++p) {
+        const Piece piece = p < few.size() ? few[p] : many[p - few.size()];
+        if (piece.error == 0) continue;
+        if (piece.error == ENODEV) {
+            cancel(core, change);
+            co_return Error(ErrorCode::io, "the device is gone", piece.error);
+        }
+        // Find the bad block: one by one, each elsewhere.
+        for (size_t i = piece.at; i < piece.at + piece.run.count; ++i) {
+            int error = piece.error;
+            for (int attempt = 1; error != 0; ++attempt) {
+                if (piece.run.count == 1 || attempt > 1) core.regions.set_bad(change.address[i]);
+                else core.regions.cancel_allocated({change.address[i], 1});
+                change.address[i] = 0;
+                if (attempt == kWriteAttempts) {
+                    cancel(core, change);
+                    co_return Error(ErrorCode::io, "data cannot be written anywhere", error);
+                }
+                Result<Run> run = co_await allocate_run(core, object, 1, give_up);
+                if (!run.ok()) {
+                    cancel(core, change);
+                    co_return run.take_error();
+                }
+                change.address[i] = run->address;
+                co_await write_run(core, *run, {change.content + i * kBlockBytes, kBlockBytes},
+                                   error);
+            }
+        }
+    }
+    co_return Result<void>{};
+}
+
+}  // namespace stoa::pool

@@ -1,0 +1,135 @@
+#include "dataplane/pool/structure.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "dataplane/pool/commit.h"
+
+namespace stoa::pool {
+
+namespace {
+
+Result<void> apply_put(Core& core, const ObjectRecord& record) {
+    core.next_object = std::max(core.next_object, record.id + 1);
+    if (Object* existing = core.objects.find(record.id); existing != nullptr) {
+        ObjectRecord next = record;
+        next.mapped = existing->record.mapped;
+        core.objects.update(*existing, std::move(next));
+        return {};
+    }
+    ObjectRecord fresh = record;
+    fresh.root = Entry{};
+    fresh.mapped = 0;
+    core.objects.add(std::move(fresh));
+    return {};
+}
+
+Result<void> apply_copy(Core& core, ObjectId from_id, ObjectId to_id) {
+    Object* from = core.objects.find(from_id);
+    Object* to = core.objects.find(to_id);
+    if (from == nullptr || to == nullptr) {
+        return Error(ErrorCode::corrupt,
+                     fmt::format("journal copies tree {} to {}, one of which is missing", from_id,
+                                 to_id));
+    }
+    core.cache.ref(from->record.root);
+    core.cache.unref(to->record.root);
+    to->record.root = from->record.root;
+    to->record.mapped = from->record.mapped;
+    core.objects.mark_dirty(*to);
+    return {};
+}
+
+Result<void> apply_remove(Core& core, ObjectId id) {
+    Object* object = core.objects.find(id);
+    if (object == nullptr) {
+        return Error(ErrorCode::corrupt, fmt::format("journal removes object {}, which is missing",
+                                                     id));
+    }
+    for (const ObjectId child : std::vector<ObjectId>(object->children)) {
+        core.objects.set_parent(*core.objects.find(child), object->record.parent);
+    }
+    core.regions.give_back(object->stream);
+    core.cache.unref(object->record.root);
+    object->record.root = Entry{};
+    core.objects.remove(id);
+    return {};
+}
+
+}  // namespace
+
+Result<void> apply_structure(Core& core, const StructureRecord& change) {
+    for (const StructureItem& item : change.items) {
+        switch (item.what) {
+            case StructureItem::What::put: TRY(apply_put(core, item.object)); break;
+            case StructureItem::What::copy: TRY(apply_copy(core, item.from, item.to)); break;
+            case StructureItem::What::remove: TRY(apply_remove(core, item.to)); break;
+            case StructureItem::What::epoch: core.epoch = std::max(core.epoch, item.epoch); break;
+            case StructureItem::What::assign: break;  // recovery applies these first
+        }
+    }
+    return {};
+}
+
+bool apply_structure_if_room(Core& core, const StructureRecord& change) {
+    std::vector<std::byte> encoded;
+    encode_record(change, encoded);
+    if (!core.writable() || !core.log.fits(encoded.size())) return false;
+    const Result<void> applied = apply_structure(core, change);
+    CHECK(applied.ok());
+    core.append(encoded);
+    return true;
+}
+
+io::Task<Result<void>> commit_structure(Core& core, StructureRecord change,
+                                        bool even_when_closing) {
+    std::vector<std::byte> encoded;
+    encode_record(change, encoded);
+    CO_TRY(co_await core.wait_for_room(encoded.size(), even_when_closing));
+    const Result<void> applied = apply_structure(core, change);
+    CHECK(applied.ok());
+    core.append(encoded);
+    core.reclaim_signal.notify_all();
+    co_return co_await make_durable(core);
+}
+
+bool is_gone(const Core& core, const Object& object) {
+    if (object.record.has(ObjectRecord::kDeleted)) return true;
+    if (object.record.kind != ObjectKind::snapshot) return false;
+    const Object* volume = core.objects.find(object.record.volume);
+    return volume == nullptr || volume->record.has(ObjectRecord::kDeleted);
+}
+
+Result<Object*> find_live_tree(Core& core, const Uuid& uuid) {
+    Object* object = core.objects.find(uuid);
+    if (object == nullptr || is_gone(core, *object) ||
+        object->record.kind == ObjectKind::orphan) {
+        return Error(ErrorCode::not_found,
+                     fmt::format("no volume or snapshot {} in pool {}", uuid.to_string(),
+                                 core.label.name));
+    }
+    return object;
+}
+
+Result<Object*> find_live_volume(Core& core, const Uuid& volume) {
+    Object* object = core.objects.find(volume);
+    if (object == nullptr || object->record.kind != ObjectKind::volume ||
+        object->record.has(ObjectRecord::kDeleted)) {
+        return Error(ErrorCode::not_found, fmt::format("no volume {} in pool {}",
+                                                       volume.to_string(), core.label.name));
+    }
+    return object;
+}
+
+Result<Object*> find_live_snapshot(Core& core, const Uuid& snapshot) {
+    Object* object = core.objects.find(snapshot);
+    if (object == nullptr || object->record.kind != ObjectKind::snapshot ||
+        is_gone(core, *object)) {
+        return Error(ErrorCode::not_found, fmt::format("no snapshot {} in pool {}",
+                                                       snapshot.to_string(), core.label.name));
+    }
+    return object;
+}
+
+}  // namespace stoa::pool

@@ -1,0 +1,273 @@
+#include "dataplane/pool/transfer.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "dataplane/pool/damage.h"
+#include "dataplane/pool/structure.h"
+#include "dataplane/pool/volume_handle.h"
+
+namespace stoa::pool {
+
+namespace {
+
+struct LeafCopy {
+    std::array<Entry, kFanout> expected{};
+    std::array<Epoch, kFanout> births{};
+};
+
+// Copies blocks [first, first + count) whose content is in `content` and whose entries are still
+// as expected.
+io::Task<Result<void>> insert_copies(Core& core, Object& object, const LeafCopy& copy,
+                                     BlockIndex first, size_t count, const std::byte* content,
+                                     uint8_t flags) {
+    MapChange change;
+    change.first = first;
+    change.count = count;
+    change.content = content;
+    change.expected = copy.expected.data() + entry_index(first, 0);
+    change.births = copy.births.data() + entry_index(first, 0);
+    change.flags = flags;
+    const bool never = false;
+    CO_TRY(co_await store_blocks(core, object, change, never));
+    CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core, object, change));
+    static_cast<void>(done);
+    co_return Result<void>{};
+}
+
+io::Task<Result<void>> hydrate_leaf(Core& core, Object& object, block::Volume& origin,
+                                    BlockIndex first, size_t count) {
+    LeafCopy copy;
+    CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
+    std::array<bool, kFanout> wanted{};
+    for (size_t i = 0; i < count; ++i) {
+        wanted[i] = found.entry(first + i).kind() == EntryKind::absent;
+    }
+    copy.births.fill(object.record.epoch);
+    BouncePool::Buffer bounce = co_await core.bounce.acquire(count * kBlockBytes);
+    for (size_t i = 0; i < count;) {
+        if (!wanted[i]) {
+            ++i;
+            continue;
+        }
+        size_t end = i;
+        while (end < count && wanted[end]) ++end;
+        CO_TRY(co_await read_origin(origin, first + i,
+                                    {bounce.data() + i * kBlockBytes, (end - i) * kBlockBytes}));
+        CO_TRY(co_await insert_copies(core, object, copy, first + i, end - i,
+                                      bounce.data() + i * kBlockBytes, Entry::kHydrated));
+        i = end;
+    }
+    co_return Result<void>{};
+}
+
+// Entries that the parent holds as well, read and written anew.
+io::Task<Result<void>> flatten_leaf(Core& core, Object& object, BlockIndex first, size_t count) {
+    const ReadGuard guard(core);
+    LeafCopy copy;
+    CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
+    for (size_t i = 0; i < count; ++i) {
+        copy.expected[i] = found.entry(first + i);
+        copy.births[i] = copy.expected[i].birth();
+    }
+    BouncePool::Buffer bounce = co_await core.bounce.acquire(kBlockBytes);
+    for (size_t i = 0; i < count; ++i) {
+        const Entry entry = copy.expected[i];
+        if (entry.kind() != EntryKind::data) continue;
+        const Object* parent = core.objects.find(object.record.parent);
+        if (parent == nullptr) co_return Result<void>{};
+        CO_TRY_ASSIGN(const Found theirs, co_await look_up(core, *parent, first + i));
+        if (theirs.entry(first + i) != entry) continue;
+        CO_TRY(co_await core.blocks.read(entry, bounce.bytes(kBlockBytes)));
+        CO_TRY(co_await insert_copies(core, object, copy, first + i, 1, bounce.data(),
+                                      static_cast<uint8_t>(Entry::kMoved | (entry.flags() &
+                                                                            Entry::kHydrated))));
+    }
+    co_return Result<void>{};
+}
+
+struct SharedNode {
+    Missing missing;
+    bool found = false;
+    BlockIndex block = 0;  // a block below the shared node that is not data
+};
+
+// The next node at or after `cursor` that the parent's tree holds as well.
+SharedNode find_shared_node(Core& core, const Object& object, const Object& parent,
+                            BlockIndex& cursor) {
+    SharedNode result;
+    while (cursor < kBlocksPerTree) {
+        Entry mine = object.record.root;
+        Entry theirs = parent.record.root;
+        bool shared = false;
+        for (int level = kRootLevel;; --level) {
+            const uint64_t span = entry_blocks(level + 1);
+            if (mine.kind() != EntryKind::node) {
+                cursor = (cursor / span + 1) * span;
+                break;
+            }
+            shared = shared ||
+                     core.cache.identity(mine) == core.cache.identity(theirs);
+            const Node* node = core.cache.resident(mine);
+            const Node* other = theirs.kind() == EntryKind::node && !shared
+                                    ? core.cache.resident(theirs)
+                                    : nullptr;
+            if (node == nullptr) {
+                result.missing = {mine, level};
+                return result;
+            }
+            if (!shared && theirs.kind() == EntryKind::node && other == nullptr) {
+                result.missing = {theirs, level};
+                return result;
+            }
+            size_t index = entry_index(cursor, level);
+            if (shared) {
+                // Any block below will do, as long as it is not data.
+                index = 0;
+                while (index < kFanout && node->entries[index].kind() == EntryKind::data) ++index;
+                if (index == kFanout) return result;
+                cursor = cursor / span * span + index * entry_blocks(level);
+                if (level == 0 || node->entries[index].kind() != EntryKind::node) {
+                    result.found = true;
+                    result.block = cursor;
+                    return result;
+                }
+            } else if (level == 0) {
+                cursor = (cursor / kFanout + 1) * kFanout;
+                break;
+            }
+            mine = node->entries[index];
+            theirs = other != nullptr ? other->entries[index] : Entry{};
+        }
+    }
+    return result;
+}
+
+// Copies every node that is still the parent's. The record says "block b becomes what it is", so
+// that a replay makes the same copy.
+io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
+    BlockIndex cursor = 0;
+    for (;;) {
+        CO_TRY(co_await core.wait_for_room(kMapRecordBytesMax));
+        const Object* parent = core.objects.find(object.record.parent);
+        if (parent == nullptr) co_return Result<void>{};
+        const SharedNode shared = find_shared_node(core, object, *parent, cursor);
+        Missing missing = shared.missing;
+        if (!missing.any() && !shared.found) {
+            if (cursor >= kBlocksPerTree) co_return Result<void>{};
+            co_return Error(ErrorCode::busy, "the parent gained data while it was copied");
+        }
+        Node* leaf = missing.any() ? nullptr
+                                   : core.writer.writable_leaf(object, shared.block, core.epoch,
+                                                               missing);
+        if (leaf == nullptr) {
+            CO_TRY_ASSIGN(Node * loaded, co_await core.cache.load(missing.entry, missing.level));
+            static_cast<void>(loaded);
+            continue;
+        }
+        const Entry same = leaf->entries[entry_index(shared.block, 0)];
+        if (same.kind() == EntryKind::data) continue;
+        core.objects.mark_dirty(object);
+        std::byte record[96];
+        const size_t bytes =
+            encode_single_block(object.record.id, shared.block, same, same, false, record);
+        core.append({record, bytes});
+    }
+}
+
+Result<void> still_here(Core& core, const Uuid& volume) {
+    if (core.closing) return Error(ErrorCode::cancelled, "the pool is closing");
+    TRY_ASSIGN(Object * object, find_live_volume(core, volume));
+    static_cast<void>(object);
+    return {};
+}
+
+// Keeps a volume from being deleted or rolled back while it is worked on.
+class Hold {
+public:
+    explicit Hold(Object& object) : object_(object) { ++object_.readers; }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold() { --object_.readers; }
+
+private:
+    Object& object_;
+};
+
+}  // namespace
+
+io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume) {
+    CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
+    if (!asks_origin(object->record)) co_return Result<void>{};
+    block::Volume* origin =
+        core.options.origins ? core.options.origins(object->record.origin) : nullptr;
+    if (origin == nullptr) {
+        co_return Error(ErrorCode::io,
+                        fmt::format("the origin {} of {} is not available",
+                                    object->record.origin.to_string(), object->record.name));
+    }
+    const Hold hold(*object);
+    for (BlockIndex first = 0; first < object->record.size_blocks(); first += kFanout) {
+        CO_TRY(still_here(core, volume));
+        const size_t count =
+            std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
+        CO_TRY(co_await hydrate_leaf(core, *object, *origin, first, count));
+        co_await core.executor.yield();
+    }
+    io::Mutex::Guard guard = co_await core.structure_lock.lock();
+    CO_TRY(still_here(core, volume));
+    StructureRecord change;
+    change.put(object->record);
+    change.items.back().object.set(ObjectRecord::kHydrated, true);
+    co_return co_await commit_structure(core, std::move(change));
+}
+
+io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
+    CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
+    {
+        io::Mutex::Guard guard = co_await core.structure_lock.lock();
+        CO_TRY(still_here(core, volume));
+        if (object->record.parent == 0) co_return Result<void>{};
+        if (!core.objects.snapshots_of(object->record.id).empty()) {
+            co_return Error(ErrorCode::in_use,
+                            fmt::format("volume {} has snapshots of its own, which share blocks "
+                                        "with its parent; delete them first",
+                                        object->record.name));
+        }
+        StructureRecord change;
+        change.put(object->record);
+        change.items.back().object.set(ObjectRecord::kFlattening, true);
+        CO_TRY(co_await commit_structure(core, std::move(change)));
+    }
+    const Hold hold(*object);
+    for (BlockIndex first = 0; first < object->record.size_blocks();) {
+        CO_TRY(still_here(core, volume));
+        CO_TRY_ASSIGN(const Found found, co_await look_up(core, *object, first));
+        if (found.leaf != nullptr) {
+            const size_t count =
+                std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
+            CO_TRY(co_await flatten_leaf(core, *object, first, count));
+        }
+        first = found.end(first);
+        co_await core.executor.yield();
+    }
+    // Nodes that are still shared become the volume's own in the checkpoint's copies: make sure
+    // that no node of the parent is left in the tree.
+    CO_TRY(co_await own_all_nodes(core, *object));
+    io::Mutex::Guard guard = co_await core.structure_lock.lock();
+    CO_TRY(still_here(core, volume));
+    if (!core.objects.snapshots_of(object->record.id).empty()) {
+        co_return Error(ErrorCode::in_use,
+                        fmt::format("volume {} got a snapshot while it was flattened",
+                                    object->record.name));
+    }
+    StructureRecord change;
+    change.put(object->record);
+    ObjectRecord& next = change.items.back().object;
+    next.set(ObjectRecord::kFlattening, false);
+    next.parent = 0;
+    co_return co_await commit_structure(core, std::move(change));
+}
+
+}  // namespace stoa::pool

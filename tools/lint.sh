@@ -1,0 +1,20 @@
+#!/bin/bash
+# Format, house rules (tools/tidy.py) and clang-tidy over all sources; changes nothing.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bad=0
+check() {
+    local name=$1
+    shift
+    if "$@"; then echo "[       OK ] $name"; else echo "[  FAILED  ] $name (lint)"; bad=1; fi
+}
+format() {
+    find src tests bench \( -name '*.h' -o -name '*.cc' \) -print0 |
+        xargs -0 clang-format-19 --dry-run -Werror
+}
+clang_tidy() { cmake --preset release >/dev/null && python3 tools/clang_tidy.py build/release; }
+check format format
+check tidy_rules python3 tools/tidy_test.py
+check tidy python3 tools/tidy.py
+check clang_tidy clang_tidy
+exit $bad

@@ -1,0 +1,68 @@
+#!/bin/bash
+# test.sh [STAGE...]: builds and runs the named stages, or all of them in order. A stage whose
+# program or script does not exist is left out. Output: build/logs/<stage>.log, shown on failure.
+# The last line is "N passed, N failed".
+set -uo pipefail
+cd "$(dirname "$0")/.."
+mkdir -p build/logs
+
+build() { cmake --preset "$1" >/dev/null && cmake --build --preset "$1"; }
+sim=build/release/tests/sim/sim_test
+
+# One function a stage; a line "[       OK ] name" or "[  FAILED  ] name (…)" counts as one test.
+run_lint() { tools/lint.sh; }
+run_unit() { build release && ctest --test-dir build/release -LE sim --verbose; }
+run_asan() { build asan && ctest --test-dir build/asan -LE sim --verbose; }
+run_sim() { build release && "$sim" --gtest_filter='-*xhaustive*'; }
+run_exhaustive() { build release && "$sim" --gtest_filter='*xhaustive*'; }
+run_mutants() { build mutants && python3 tools/mutants.py; }
+run_fuzz() { build fuzz && tools/fuzz.sh 60; }
+
+has_sources() { compgen -G "$1" >/dev/null; }
+present() {
+    case $1 in
+        sim) has_sources 'tests/sim/*_test.cc' ;;
+        exhaustive) grep -rqs 'xhaustive' --include='*_test.cc' tests/sim ;;
+        mutants) [[ -f tools/mutants.py ]] ;;
+        fuzz) [[ -n $(find src tests -name '*_fuzz.cc' -print -quit) ]] ;;
+        *) true ;;
+    esac
+}
+
+# Tests in a log: passed, failed. A stage that fails before any test counts as one failure.
+count() {
+    awk -v status="$2" '
+        /^([0-9]+: )?\[       OK \] / { passed++ }
+        /^([0-9]+: )?\[  FAILED  \] .*\(/ { failed++ }
+        /^[0-9]+ passed, [0-9]+ failed$/ { passed += $1; failed += $3 }
+        END {
+            if (status != 0 && failed == 0) failed = 1
+            if (status == 0 && failed == 0 && passed == 0) passed = 1
+            print passed + 0, failed + 0
+        }' "$1"
+}
+
+stages=("$@")
+((${#stages[@]})) || stages=(lint unit asan sim exhaustive mutants fuzz)
+passed=0
+failed=0
+bad=0
+for stage in "${stages[@]}"; do
+    declare -F "run_$stage" >/dev/null || { echo "test: no stage '$stage'" >&2; exit 2; }
+    present "$stage" || continue
+    log=build/logs/$stage.log
+    started=$SECONDS
+    "run_$stage" >"$log" 2>&1
+    status=$?
+    read -r good wrong < <(count "$log" $status)
+    passed=$((passed + good))
+    failed=$((failed + wrong))
+    ((status == 0 && wrong == 0)) || bad=1
+    printf '%-12s %5d s   %d passed, %d failed\n' "$stage" $((SECONDS - started)) "$good" "$wrong"
+    if ((status != 0 || wrong != 0)); then
+        tail -n 80 "$log"
+        echo "(all of it: $log)"
+    fi
+done
+echo "$passed passed, $failed failed"
+exit $bad
