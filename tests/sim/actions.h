@@ -55,6 +55,8 @@ public:
     void roll_back(Uuid volume, Uuid snapshot);
     void remove_snapshot(Uuid snapshot);
     void remove_volume(Uuid volume);
+    // While writes are held; nothing may crash meanwhile.
+    void remove_beside(Uuid tree);
     void resize(Uuid volume, uint64_t size_bytes);
     void rename(Uuid volume);
     void protect(Uuid tree, bool on);

@@ -430,10 +430,18 @@ void Model::take_over(const Seen& seen, bool durable) {
             BlockHistory& history = tree.blocks.at(block);
             const BlockTags& tags = shown.blocks.at(block);
             const bool lost = std::ranges::find(tags, kUnreadableTag) != tags.end();
-            if (durable || tree.is_open || lost || history.unknown) {
+            if (lost) {
+                // Keeps what it may be, unless that was open already.
+                const auto unanswered = [](const Update& u) { return u.acknowledged == kNever; };
+                if (tree.is_open || std::ranges::any_of(history.updates, unanswered)) {
+                    history.unknown = true;
+                }
+                continue;
+            }
+            if (durable || tree.is_open || history.unknown) {
                 history.base = tags;
                 history.updates.clear();
-                history.unknown = lost;
+                history.unknown = false;
                 continue;
             }
             if (history.updates.empty()) continue;

@@ -28,12 +28,12 @@ std::optional<Uuid> Actions::create_volume(uint64_t size_bytes, bool with_origin
     spec.uuid = next_uuid();
     spec.name = fmt::format("v{}", model_.next_operation());
     spec.size_bytes = size_bytes;
+    if (with_origin) spec.origin = next_uuid();
+    const uint64_t origin_id = model_.next_operation();
     after_ = model_;
     after_->add_volume(spec.uuid, spec.name, size_bytes);
     if (with_origin) {
-        spec.origin = next_uuid();
-        const Origin& origin =
-            world_.add_origin(spec.origin, after_->next_operation(), size_bytes);
+        const Origin& origin = world_.add_origin(spec.origin, origin_id, size_bytes);
         Tree& tree = after_->trees().at(spec.uuid);
         tree.has_origin = true;
         for (uint64_t sector = 0; sector < size_bytes / kSectorBytes; ++sector) {
@@ -55,16 +55,15 @@ std::vector<Uuid> Actions::snapshot(const std::vector<Uuid>& volumes) {
     if (ended()) return {};
     std::vector<pool::SnapshotSpec> specs;
     std::vector<Uuid> made;
-    after_ = model_;
     for (const Uuid& volume : volumes) {
         specs.push_back({volume, fmt::format("s{}", model_.next_operation()), next_uuid()});
         made.push_back(specs.back().uuid);
-        after_->add_snapshot(specs.back().uuid, volume, specs.back().name);
         world_.trace(fmt::format("snapshot {}@{}", model_.trees().at(volume).name,
                                  specs.back().name));
     }
-    // The names and identifiers that were drawn stay used up.
-    while (after_->next_operation() < model_.next_operation()) {
+    after_ = model_;
+    for (const pool::SnapshotSpec& spec : specs) {
+        after_->add_snapshot(spec.uuid, spec.volume, spec.name);
     }
     if (!finish(world_.run(world_.pool().snapshot(specs), "snapshot", verdict_), "snapshot")) {
         return {};
@@ -140,6 +139,17 @@ void Actions::remove_volume(Uuid volume) {
     world_.trace(fmt::format("delete volume {}", model_.trees().at(volume).name));
     finish(world_.run(world_.pool().delete_volume(volume), "delete_volume", verdict_),
            "delete_volume");
+}
+
+void Actions::remove_beside(Uuid tree) {
+    detach(tree);
+    for (const Uuid& snapshot : model_.snapshots_of(tree)) detach(snapshot);
+    if (ended()) return;
+    world_.trace(fmt::format("delete {} beside writes", model_.trees().at(tree).name));
+    auto result = model_.trees().at(tree).is_snapshot
+                      ? world_.run(world_.pool().delete_snapshot(tree), "delete", verdict_)
+                      : world_.run(world_.pool().delete_volume(tree), "delete", verdict_);
+    if (result && accept(*result, "delete")) model_.remove(tree);
 }
 
 void Actions::resize(Uuid volume, uint64_t size_bytes) {

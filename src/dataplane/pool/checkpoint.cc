@@ -175,7 +175,7 @@ private:
             core_.cache.mark_written(node, *address, crc);
             ++core_.counters.node_writes;
             // The tree it came from has gone on without it: only this checkpoint's state holds it.
-            if (node.orphaned) core_.regions.free({*address, 1});
+            if (node.orphaned && !MUTANT(45)) core_.regions.free({*address, 1});
             node.orphaned = false;
             --node.pins;
             co_return Result<void>{};
@@ -286,7 +286,7 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
             encode_region(entries[region], buffer.data() + i * kRegionEntryBytes);
         }
         const auto slot = static_cast<uint8_t>(tables[t].crc == 0 ? 0 : 1 - tables[t].slot);
-        tables[t] = {core.checksums.block(buffer.bytes(), table_place(t), 0), slot};
+        tables[t] = {stored_crc(core.checksums.block(buffer.bytes(), table_place(t), 0)), slot};
         changed_index.insert(static_cast<uint32_t>(t / kTablesPerIndexBlock));
         for (int copy = 0; copy < 2; ++copy) {
             const size_t device = next.placement[static_cast<size_t>(copy)];
@@ -305,7 +305,8 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
             store_le(buffer.data() + n * 8 + 4, tables[t].slot);
         }
         const auto slot = static_cast<uint8_t>(next.index[i].crc == 0 ? 0 : 1 - next.index[i].slot);
-        next.index[i] = {core.checksums.block(buffer.bytes(), index_place(i), 0), slot};
+        next.index[i] = {stored_crc(core.checksums.block(buffer.bytes(), index_place(i), 0)),
+                         slot};
         for (int copy = 0; copy < 2; ++copy) {
             const size_t device = next.placement[static_cast<size_t>(copy)];
             const DeviceLayout& layout = core.devices.list[device].layout;
@@ -417,6 +418,7 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
         next.journal_start = core.journal.next_block();
         next.commit = core.journal.last_commit();
         next.sequence = core.durable_sequence;
+        if (MUTANT(37)) core.journal.advance_tail(next.journal_start);  // before it is superseded
     }
     if (MUTANT(17)) CO_TRY(co_await write_superblock(core, next));  // before the nodes
     CO_TRY(co_await write_objects(core, frozen));

@@ -39,9 +39,13 @@ io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_b
                                                          payload.size()));
     }
     int error = 0;
+    if (MUTANT(46)) {  // a flush during this commit finds nothing to wait for
+        core.durable_sequence = end.last_sequence;
+        core.commit_done.notify_all();
+    }
     if (MUTANT(12)) error = co_await core.devices.flush_touched();  // before, instead of after
     error = co_await core.journal.write_commit(payload, end, core.superblock.generation,
-                                               core.durable_commit);
+                                               core.durable_commit + (MUTANT(41) ? 1 : 0));
     if (error == 0 && !MUTANT(12)) error = co_await core.devices.flush_touched();
     if (error != 0) {
         co_return Error(ErrorCode::io, "a commit could not be made durable", error);
@@ -120,6 +124,29 @@ io::Task<void> run_prover(Core& core) {
             co_return;
         }
         core.proven_commit = seen;
+    }
+}
+
+io::Task<void> run_idle_watch(Core& core) {
+    // Sleeps cannot be interrupted: short ones, so that close() does not wait.
+    constexpr uint64_t kSliceNs = 50'000'000;
+    while (core.writable() && !core.closing) {
+        if (core.records_since_checkpoint == 0) {
+            co_await core.commit_done.wait();
+            continue;
+        }
+        const uint64_t seen = core.log.last_sequence();
+        const uint64_t due = core.executor.now_ns() + core.options.knobs.idle_checkpoint_ns;
+        while (core.executor.now_ns() < due && core.log.last_sequence() == seen &&
+               core.writable() && !core.closing) {
+            co_await core.executor.sleep_ns(
+                std::min(kSliceNs, core.options.knobs.idle_checkpoint_ns));
+        }
+        const bool quiet = core.log.last_sequence() == seen;
+        if (quiet && core.writable() && !core.closing && core.records_since_checkpoint > 0) {
+            core.want_checkpoint();
+            co_await core.checkpoint_signal.wait();
+        }
     }
 }
 

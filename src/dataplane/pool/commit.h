@@ -17,6 +17,9 @@ io::Task<void> run_committer(Core& core);
 // Writes a proof note 10 ms after a commit that nothing follows.
 io::Task<void> run_prover(Core& core);
 
+// Wants a checkpoint when nothing was changed for a while, so that a quiet pool opens quickly.
+io::Task<void> run_idle_watch(Core& core);
+
 // Commits everything appended so far; the caller holds commit_lock. `at_boundary`, if given, runs
 // in the instant in which the last batch is cut: what was applied before is in the commit, what
 // comes after is not. Errors: io (the pool failed).

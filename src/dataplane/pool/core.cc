@@ -72,6 +72,9 @@ void Core::append(ConstBytes record) {
         records_since_checkpoint >= options.knobs.checkpoint_every_records) {
         want_checkpoint();
     }
+    // Space that only a checkpoint can give back is wanted, or becomes much.
+    const uint64_t quarantined = regions.quarantine();
+    if (quarantined > 0 && (held > 0 || quarantined > regions.free_data() / 4)) want_checkpoint();
 }
 
 void Core::want_checkpoint() {

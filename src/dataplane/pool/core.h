@@ -80,6 +80,7 @@ struct Core {
     uint64_t checkpoints_done = 0;
     uint64_t records_since_checkpoint = 0;
     uint64_t dirty_limit = 0;       // nodes
+    uint32_t held = 0;              // writers that wait for space
     io::Condition checkpoint_signal;
     io::Condition room;             // log, journal, cache or space became free
     ReaderEras readers;

@@ -49,6 +49,9 @@ private:
     // Does a reader see the same through both entries?
     bool equal(const Entry& a, const Entry& b) const {
         if (core_.cache.identity(a) == core_.cache.identity(b)) return true;
+        if (MUTANT(31) && b.birth() <= from_.record.epoch && b.kind() != EntryKind::absent) {
+            return true;  // pruned by birth, as if there were no branches
+        }
         if (a.kind() == EntryKind::node || b.kind() == EntryKind::node) return false;
         const bool origin_a = asks_origin(from_.record);
         const bool origin_b = asks_origin(to_.record);

@@ -159,6 +159,9 @@ struct CheckedSlot {
     uint8_t slot = 0;
 };
 
+// How a checksum is kept in a CheckedSlot: 0 has another meaning there.
+constexpr uint32_t stored_crc(uint32_t crc) { return crc == 0 ? 1 : crc; }
+
 inline constexpr size_t kCutsMax = 32;
 inline constexpr size_t kIndexBlocksMax = 256;
 

@@ -98,6 +98,8 @@ public:
     // After the scan: does the ring hold what proves that newer commits or superblocks existed?
     // The text says what was seen.
     io::Task<Result<std::optional<std::string>>> find_damage();
+    // After find_damage(): of all well-formed blocks in the ring.
+    [[nodiscard]] uint64_t highest_incarnation() const { return highest_incarnation_; }
 
 private:
     struct Header {
@@ -105,6 +107,7 @@ private:
         uint32_t crc = 0, index = 0, chain = 0;
         uint16_t flags = 0, payload_bytes = 0;
     };
+    void look_for_damage(const Header& header, uint64_t cut, std::optional<std::string>& damage);
     io::Task<Result<void>> fill_window(uint64_t block);
     [[nodiscard]] std::optional<Header> parse(ConstBytes block, uint64_t number) const;
     // The block in either copy; nothing if neither verifies.
@@ -120,6 +123,7 @@ private:
     uint64_t next_;
     uint64_t commit_;
     uint64_t proven_ = 0;
+    uint64_t highest_incarnation_ = 0;
     bool ended_ = false;
     AlignedBuffer window_;
     uint64_t window_first_ = 0;

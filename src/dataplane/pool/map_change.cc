@@ -104,7 +104,7 @@ private:
             ++object_.record.mapped;
         }
         if (old.kind() == EntryKind::data) {
-            --object_.record.mapped;
+            if (!MUTANT(43)) --object_.record.mapped;
             if (freed) core_.regions.free({old.address(), 1});
         }
     }
@@ -156,7 +156,7 @@ private:
     void flush(MapRecord& record, std::vector<std::byte>& encoded) {
         encoded.clear();
         encode_record(record, encoded);
-        core_.append(encoded);
+        if (!MUTANT(32) || record.now[0].kind() == EntryKind::data) core_.append(encoded);
         record.now.clear();
         record.old.clear();
         record.freed.clear();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/mutant.h"
 
 namespace stoa::pool {
 
@@ -97,7 +98,7 @@ void Objects::update(Object& object, ObjectRecord record) {
     record.root = object.record.root;
     object.record = std::move(record);
     index(object);
-    mark_dirty(object);
+    if (!MUTANT(42)) mark_dirty(object);
 }
 
 void Objects::set_parent(Object& object, ObjectId parent) {

@@ -90,6 +90,7 @@ void start_background(Core& core) {
     core.background.spawn(run_committer(core));
     core.background.spawn(run_checkpointer(core));
     core.background.spawn(run_prover(core));
+    core.background.spawn(run_idle_watch(core));
     if (core.options.knobs.background) core.background.spawn(run_reclaimer(core));
     for (const auto& [id, object] : core.objects.all()) {
         if (object->record.has(ObjectRecord::kFlattening) && !is_gone(core, *object)) {

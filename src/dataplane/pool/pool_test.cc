@@ -240,7 +240,8 @@ TEST_F(PoolTest, a_full_pool_holds_writes_until_space_appears) {
     EXPECT_GT(pool_->counters().held_writes, 0U);
     ASSERT_TRUE(simulator_.run(pool_->delete_volume(other)).ok());
     simulator_.run_for(60'000'000'000);
-    EXPECT_TRUE(done) << "free " << pool_->info().space.free;
+    const SpaceInfo space = pool_->info().space;
+    EXPECT_TRUE(done) << "free " << space.free << " data " << space.data << " nodes " << space.nodes << " quarantine " << space.quarantine << " reserve " << space.reserve << " system " << space.system << " total " << space.total;
     simulator_.run(group.join());
 }
 

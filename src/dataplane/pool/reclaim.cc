@@ -77,7 +77,7 @@ void free_finished(const std::array<const Node*, kRootLevel + 1>& path, int lowe
                    BlockIndex next, ExclusiveWalk& walk) {
     for (int level = lowest; level <= kRootLevel; ++level) {
         if (path[static_cast<size_t>(level)] == nullptr) continue;
-        if (next % entry_blocks(level + 1) != 0) return;
+        if (next % entry_blocks(level + 1) != 0 && !MUTANT(44)) return;
         add_run(walk.freed, path[static_cast<size_t>(level)]->address);
     }
 }
@@ -166,8 +166,8 @@ io::Task<Result<void>> finish(Core& core, ObjectId id) {
     encode_record(change, encoded);
     CO_TRY(co_await core.wait_for_room(encoded.size()));
     CO_TRY(apply_structure(core, change));
-    core.append(encoded);
     core.reclaiming = 0;
+    core.append(encoded);
     co_return Result<void>{};
 }
 
@@ -195,7 +195,7 @@ io::Task<Result<bool>> reclaim_step(Core& core, Object& tree) {
         tree.record.mapped -= std::min(tree.record.mapped, walk.data_blocks);
         core.objects.mark_dirty(tree);
         for (const Run& run : walk.freed) core.regions.free(run);
-        core.append(encoded);
+        if (!MUTANT(36)) core.append(encoded);
     }
     if (walk.missing.any()) {
         const ReadGuard guard(core);

@@ -45,6 +45,7 @@ struct Scan {
     uint64_t cut_block = 0;
     uint64_t last_commit = 0;
     uint64_t last_sequence = 0;
+    uint64_t highest_incarnation = 0;
     std::optional<std::string> damage;
 };
 
@@ -53,14 +54,14 @@ io::Task<Result<Scan>> scan_journal(Core& core, SpaceReplay& space) {
     const Superblock& sb = core.superblock;
     JournalReader reader(core.devices, core.checksums, sb, journal_places(core),
                          core.label.journal_blocks);
-    Scan scan{sb.journal_start, sb.commit, sb.sequence, std::nullopt};
+    Scan scan{sb.journal_start, sb.commit, sb.sequence, 0, std::nullopt};
     // A commit counts once its successor or the end of the scan has shown that it stands.
     std::optional<ScannedCommit> last;
     for (;;) {
         CO_TRY_ASSIGN(std::optional<ScannedCommit> commit, co_await reader.next());
         if (last && commit) {
             CO_TRY(space.collect(core, last->payload));
-            scan = {last->next_block, last->number, last->last_sequence, std::nullopt};
+            scan = {last->next_block, last->number, last->last_sequence, 0, std::nullopt};
         }
         if (!commit) break;
         last = std::move(commit);
@@ -78,10 +79,11 @@ io::Task<Result<Scan>> scan_journal(Core& core, SpaceReplay& space) {
         }
         if (stands) {
             CO_TRY(space.collect(core, last->payload));
-            scan = {last->next_block, last->number, last->last_sequence, std::nullopt};
+            scan = {last->next_block, last->number, last->last_sequence, 0, std::nullopt};
         }
     }
     CO_TRY_ASSIGN(scan.damage, co_await reader.find_damage());
+    scan.highest_incarnation = reader.highest_incarnation();
     co_return scan;
 }
 
@@ -89,7 +91,8 @@ io::Task<Result<Scan>> scan_journal(Core& core, SpaceReplay& space) {
 io::Task<Result<void>> begin_incarnation(Core& core, const Scan& scan, bool keep_acknowledged) {
     Superblock next = core.superblock;
     next.flags = 0;
-    ++next.incarnation;
+    // Above everything in the ring, also what an override leaves behind.
+    next.incarnation = std::max(next.incarnation, scan.highest_incarnation) + 1;
     const Cut cut{scan.cut_block, next.incarnation, scan.last_sequence};
     if (!next.cuts.empty() && next.cuts.back().journal_block == cut.journal_block) {
         next.cuts.back() = cut;

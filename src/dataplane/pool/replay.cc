@@ -41,7 +41,7 @@ Result<void> SpaceReplay::collect(Core& core, ConstBytes payload) {
                 if (map->now[i].kind() == EntryKind::data) {
                     allocated_.push_back({map->now[i].address(), 1});
                 }
-                if (map->freed[i]) freed_.push_back({map->old[i].address(), 1});
+                if (map->freed[i] && !MUTANT(40)) freed_.push_back({map->old[i].address(), 1});
             }
         } else if (const auto* reclaim = std::get_if<ReclaimRecord>(&record)) {
             freed_.insert(freed_.end(), reclaim->freed.begin(), reclaim->freed.end());

@@ -18,9 +18,11 @@ Result<void> check_snapshot_spec(Core& core, const SnapshotSpec& spec, const Obj
     if (core.objects.find_snapshot(volume.record.id, spec.name) != nullptr) {
         return Error(ErrorCode::already_exists, fmt::format("snapshot {} already exists", full));
     }
-    if (volume.record.has(ObjectRecord::kFlattening)) {
+    if (volume.record.has(ObjectRecord::kFlattening) ||
+        volume.record.has(ObjectRecord::kTrimming)) {
         return Error(ErrorCode::busy,
-                     fmt::format("volume {} is being flattened; take the snapshot afterwards",
+                     fmt::format("volume {} is being flattened or shrunk; take the snapshot "
+                                 "afterwards",
                                  volume.record.name));
     }
     if (!spec.uuid.is_nil() && core.objects.find(spec.uuid) != nullptr) {
@@ -104,7 +106,7 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
     const Result<void> applied = apply_structure(core, change);
     CHECK(applied.ok());
     core.append(encoded);
-    CO_TRY(co_await make_durable(core));
+    if (!MUTANT(34)) CO_TRY(co_await make_durable(core));
     co_return made;
 }
 
@@ -230,7 +232,7 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
     change.copy(volume->record.id, orphan.id);
     change.put(volume->record);
     ObjectRecord& next = change.items.back().object;
-    next.parent = snapshot->record.id;
+    if (!MUTANT(33)) next.parent = snapshot->record.id;
     next.size_bytes = snapshot->record.size_bytes;
     ++next.branch;
     next.branch_parent = snapshot->record.id;

@@ -28,7 +28,9 @@ io::Task<Result<void>> wait_for_space(Core& core, size_t blocks, const bool& giv
         if (!held) ++core.counters.held_writes;
         held = true;
         if (core.regions.quarantine() > 0) core.want_checkpoint();
+        ++core.held;
         co_await core.room.wait();
+        --core.held;
     }
     co_return Result<void>{};
 }
@@ -62,7 +64,9 @@ io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want,
         }
         ++core.counters.held_writes;
         core.want_checkpoint();
+        ++core.held;
         co_await core.room.wait();
+        --core.held;
     }
 }
 

@@ -26,7 +26,7 @@ io::Task<Result<void>> insert_copies(Core& core, Object& object, const LeafCopy&
     change.first = first;
     change.count = count;
     change.content = content;
-    change.expected = copy.expected.data() + entry_index(first, 0);
+    if (!MUTANT(30)) change.expected = copy.expected.data() + entry_index(first, 0);
     change.births = copy.births.data() + entry_index(first, 0);
     change.flags = flags;
     const bool never = false;

@@ -81,7 +81,7 @@ void TreeWriter::drop_node(Node& node, const Object& object, BlockIndex range_en
 
 Node& TreeWriter::expand(Entry& slot, int level, Epoch birth) {
     Entry fill = slot;
-    if (MUTANT(8) && fill.kind() == EntryKind::hole) fill = Entry::hole(0);  // birth lost on split
+    if (MUTANT(8)) fill = Entry{};  // a hole is lost when it is split
     Node& fresh = cache_.create(level, birth);
     std::fill_n(fresh.entries, kFanout, fill);
     slot = fresh.handle();

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "dataplane/pool/fsck/test_fixture.h"
 
@@ -348,7 +351,7 @@ TEST(Fsck, older_superblock_counts_when_the_newest_is_torn) {
 // ---- objects
 
 TEST(Fsck, wrong_objects_are_found) {
-    const auto expect = [](std::function<void(std::vector<RawObject>&)> change,
+    const auto expect = [](const std::function<void(std::vector<RawObject>&)>& change,
                            std::string_view part) {
         Fixture fixture;
         change(fixture.family.objects);

@@ -204,7 +204,6 @@ void check_superblock(const View& view, Findings& findings) {
     const Superblock& superblock = view.superblock;
     check_devices(view, findings);
     check_cuts(superblock, findings);
-    if (superblock.incarnation == 0) findings.problem("superblock: incarnation is 0");
     if ((superblock.flags & ~uint64_t{1}) != 0) {
         findings.problem("superblock: flags are 0x{:x}", superblock.flags);
     }

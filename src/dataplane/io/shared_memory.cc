@@ -1,0 +1,89 @@
+#include "dataplane/io/shared_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/check.h"
+#include "dataplane/io/file_descriptor.h"
+#include "dataplane/io/system_error.h"
+
+namespace stoa::io {
+
+namespace {
+
+class MappedFile final : public SharedMemory {
+public:
+    explicit MappedFile(MutableBytes mapped) : mapped_(mapped) {}
+    MappedFile(const MappedFile&) = delete;
+    MappedFile& operator=(const MappedFile&) = delete;
+    ~MappedFile() override { munmap(mapped_.data(), mapped_.size()); }
+
+    [[nodiscard]] MutableBytes bytes() override { return mapped_; }
+
+private:
+    MutableBytes mapped_;
+};
+
+Error failed(const std::string& path, const char* action) {
+    const int code = errno;
+    return {ErrorCode::io, "shared memory " + path + ": cannot " + action + ": " + errno_text(code),
+            code};
+}
+
+Result<FileDescriptor> open_file(const std::string& path) {
+    FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK,
+                               S_IRUSR | S_IWUSR));
+    if (!file.is_open()) return failed(path, "open");
+    return file;
+}
+
+// The size of the file; an error for anything that is not a regular file.
+Result<uint64_t> size_of(const FileDescriptor& file, const std::string& path) {
+    struct stat status{};
+    if (fstat(file.get(), &status) != 0) return failed(path, "look at it");
+    if (!S_ISREG(status.st_mode)) {
+        return Error(ErrorCode::io, "shared memory " + path + ": is not a regular file");
+    }
+    return static_cast<uint64_t>(status.st_size);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SharedMemory>> open_shared_memory(const std::string& path,
+                                                         size_t size_bytes) {
+    CHECK(size_bytes > 0);
+    TRY_ASSIGN(FileDescriptor file, open_file(path));
+    TRY_ASSIGN(uint64_t found_bytes, size_of(file, path));
+    if (found_bytes != size_bytes && found_bytes != 0) {
+        // A new file: whoever still maps the old one must not lose the pages under its feet.
+        if (unlink(path.c_str()) != 0) return failed(path, "replace it");
+        TRY_ASSIGN(file, open_file(path));
+        TRY_ASSIGN(found_bytes, size_of(file, path));
+    }
+    if (found_bytes != size_bytes && ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0) {
+        return failed(path, "size it");
+    }
+    // Takes the memory now: a full tmpfs is an error here instead of a SIGBUS later.
+    int result = 0;
+    do {
+        result = fallocate(file.get(), 0, 0, static_cast<off_t>(size_bytes));
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && errno != EOPNOTSUPP) {
+        Error error = failed(path, "reserve its memory");
+        // Not left behind with the right size and no memory.
+        if (found_bytes != size_bytes) unlink(path.c_str());
+        return error;
+    }
+    void* mapped =
+        mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file.get(), 0);
+    if (mapped == MAP_FAILED) return failed(path, "map it");
+    return std::unique_ptr<SharedMemory>(
+        std::make_unique<MappedFile>(MutableBytes(static_cast<std::byte*>(mapped), size_bytes)));
+}
+
+}  // namespace stoa::io

@@ -1,0 +1,215 @@
+// stoa-sim: runs the simulation outside the tests: one seed again, many seeds for some minutes, the
+// exhaustive search, one must-have sequence, or the hunt for one mutant.
+//
+// Exit: 0 well (with --mutant: caught), 1 not, 2 wrong use. What was found is printed as
+// "<oracle>: <message>"; a check of the engine that aborts prints the command that repeats it.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string>
+
+#include "base/mutant.h"
+#include "tests/sim/exhaustive.h"
+#include "tests/sim/sequences.h"
+#include "tests/sim/sim_runner.h"
+
+namespace stoa::simtest {
+namespace {
+
+constexpr const char* kUsage =
+    "stoa-sim --seed N [--seeds N] [--operations N] [--verbose]\n"
+    "stoa-sim --minutes N [--seed N] [--operations N]\n"
+    "stoa-sim --exhaustive LENGTH [--budget-seconds N]\n"
+    "stoa-sim --sequence NAME|all [--budget-seconds N]\n"
+    "stoa-sim --mutant N [--budget-seconds N]\n";
+
+struct Arguments {
+    std::map<std::string, std::string> values;
+    [[nodiscard]] bool has(const std::string& name) const { return values.contains(name); }
+    [[nodiscard]] uint64_t number(const std::string& name, uint64_t otherwise) const {
+        const auto at = values.find(name);
+        if (at == values.end()) return otherwise;
+        uint64_t value = 0;
+        const std::string& text = at->second;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc() || end != text.data() + text.size()) {
+            std::fputs(kUsage, stderr);
+            std::exit(2);
+        }
+        return value;
+    }
+};
+
+// What runs now; printed when the engine aborts or stands still.
+char now_running[256] = "stoa-sim";
+
+void set_running(const std::string& text) {
+    std::snprintf(now_running, sizeof now_running, "%s", text.c_str());
+    alarm(180);
+}
+
+void say_and_die(int signal) {
+    const char* what = signal == SIGALRM ? "liveness: stands still; repeat with: "
+                                         : "abort: the engine stopped itself; repeat with: ";
+    static_cast<void>(!write(STDOUT_FILENO, what, std::strlen(what)));
+    static_cast<void>(!write(STDOUT_FILENO, now_running, std::strlen(now_running)));
+    static_cast<void>(!write(STDOUT_FILENO, "\n", 1));
+    _exit(3);
+}
+
+class Clock {
+public:
+    explicit Clock(double seconds) : end_(now() + seconds) {}
+    [[nodiscard]] double left() const { return end_ - now(); }
+    [[nodiscard]] bool over() const { return left() <= 0; }
+
+private:
+    static double now() {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+            .count();
+    }
+    double end_;
+};
+
+bool run_sequence(const Sequence& sequence, double seconds, Verdict& verdict) {
+    set_running("stoa-sim --sequence " + std::string(sequence.name));
+    CrashSearch search({.seconds_max = seconds});
+    search.search(sequence, verdict);
+    std::printf("%s: %s (%s)\n", std::string(sequence.name).c_str(), verdict.text().c_str(),
+                to_string(search.counts()).c_str());
+    return !verdict.failed();
+}
+
+int run_sequences(const std::string& name, double seconds) {
+    bool found = false;
+    bool good = true;
+    const Clock clock(seconds);
+    for (const Sequence& sequence : must_have_sequences()) {
+        if (name != "all" && name != sequence.name) continue;
+        found = true;
+        Verdict verdict;
+        good = run_sequence(sequence, clock.left(), verdict) && good;
+    }
+    if (!found) std::fprintf(stderr, "stoa-sim: no sequence %s\n", name.c_str());
+    return found && good ? 0 : 1;
+}
+
+int run_exhaustively(size_t length, double seconds) {
+    set_running(fmt::format("stoa-sim --exhaustive {}", length));
+    alarm(0);
+    const ExhaustiveResult result = run_exhaustive({.length = length, .seconds_max = seconds});
+    std::printf("exhaustive: %s\n", to_string(result.counts).c_str());
+    if (!result.verdict.failed()) return 0;
+    std::printf("%s\n  in: %s\n", result.verdict.text().c_str(), result.failed_sequence.c_str());
+    return 1;
+}
+
+int run_seeds(const Arguments& arguments) {
+    RunOptions options;
+    options.seed = arguments.number("seed", 1);
+    options.operations = arguments.number("operations", 500);
+    options.verbose = arguments.has("verbose");
+    const bool timed = arguments.has("minutes");
+    const Clock clock(static_cast<double>(arguments.number("minutes", 0)) * 60);
+    const uint64_t seeds = timed ? ~uint64_t{0} : arguments.number("seeds", 1);
+    uint64_t done = 0;
+    uint64_t failed = 0;
+    RunResult total;
+    for (; done < seeds && !(timed && clock.over()); ++done, ++options.seed) {
+        set_running(replay_command(options));
+        const RunResult result = run_seed(options);
+        total.operations += result.operations;
+        total.host_crashes += result.host_crashes;
+        total.process_crashes += result.process_crashes;
+        total.recovery_crashes += result.recovery_crashes;
+        if (!result.verdict.failed()) continue;
+        ++failed;
+        std::printf("seed %llu, operation %llu: %s\n  %s\n  repeat with: %s\n",
+                    static_cast<unsigned long long>(options.seed),
+                    static_cast<unsigned long long>(result.operations),
+                    result.verdict.text().c_str(), result.swarm.c_str(),
+                    replay_command(options).c_str());
+        std::fflush(stdout);
+        if (timed) break;
+    }
+    std::printf("%s\n", fmt::format("{} seeds, {} operations, {} host crashes, {} process crashes, "
+                                    "{} of them in recovery, {} failed",
+                                    done, total.operations, total.host_crashes,
+                                    total.process_crashes, total.recovery_crashes, failed)
+                            .c_str());
+    return failed == 0 ? 0 : 1;
+}
+
+int caught(const Verdict& verdict) {
+    std::printf("caught by %s: %s\n", verdict.failure().oracle.c_str(),
+                verdict.failure().message.c_str());
+    return 0;
+}
+
+int hunt_mutant(int number, double seconds) {
+#ifdef STOA_MUTANTS
+    select_mutant(number);
+#else
+    std::fprintf(stderr, "stoa-sim: mutant %d is not in this build (preset mutants)\n", number);
+    static_cast<void>(seconds);
+    return 2;
+#endif
+    const Clock clock(seconds);
+    for (const Sequence& sequence : must_have_sequences()) {
+        Verdict verdict;
+        if (!run_sequence(sequence, std::min(5.0, clock.left()), verdict)) return caught(verdict);
+    }
+    for (size_t length = 1; length <= 2 && !clock.over(); ++length) {
+        set_running(fmt::format("stoa-sim --mutant {} --exhaustive {}", number, length));
+        const ExhaustiveResult result = run_exhaustive(
+            {.length = length, .seconds_max = std::min(clock.left(), seconds / 4)});
+        if (result.verdict.failed()) return caught(result.verdict);
+    }
+    for (RunOptions options; !clock.over(); ++options.seed) {
+        set_running(fmt::format("{} (mutant {})", replay_command(options), number));
+        const RunResult result = run_seed(options);
+        if (result.verdict.failed()) return caught(result.verdict);
+    }
+    std::printf("mutant %d was not caught\n", number);
+    return 1;
+}
+
+int run(int count, char** words) {
+    Arguments arguments;
+    for (int i = 1; i < count; ++i) {
+        const std::string word = words[i];
+        if (!word.starts_with("--")) {
+            std::fputs(kUsage, stderr);
+            return 2;
+        }
+        const bool flag = word == "--verbose" || i + 1 == count;
+        arguments.values[word.substr(2)] = flag ? "" : words[++i];
+    }
+    std::signal(SIGABRT, say_and_die);
+    std::signal(SIGSEGV, say_and_die);
+    std::signal(SIGALRM, say_and_die);
+    std::setvbuf(stdout, nullptr, _IOLBF, 0);
+    const auto seconds = static_cast<double>(arguments.number("budget-seconds", 1'000'000));
+    if (arguments.has("mutant")) {
+        return hunt_mutant(static_cast<int>(arguments.number("mutant", 0)), seconds);
+    }
+    if (arguments.has("exhaustive")) {
+        return run_exhaustively(arguments.number("exhaustive", 2), seconds);
+    }
+    if (arguments.has("sequence")) return run_sequences(arguments.values.at("sequence"), seconds);
+    if (arguments.has("seed") || arguments.has("minutes")) return run_seeds(arguments);
+    std::fputs(kUsage, stderr);
+    return 2;
+}
+
+}  // namespace
+}  // namespace stoa::simtest
+
+int main(int count, char** words) { return stoa::simtest::run(count, words); }
