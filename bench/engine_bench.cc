@@ -53,12 +53,12 @@ class Fixture {
 public:
     Fixture(uint64_t device_bytes, uint64_t volume_bytes)
         : reactor_(must(io::Reactor::create())),
-          device_(*reactor_, "memory", device_bytes) {
+          device_(must(io::MemoryDevice::create(*reactor_, "memory", {.size_bytes = device_bytes}))) {
         CreateOptions create;
         create.name = "bench";
-        must(reactor_->run(Pool::create(*reactor_, {&device_}, create)));
+        must(reactor_->run(Pool::create(*reactor_, {device_.get()}, create)));
         OpenOptions options;
-        pool = must(reactor_->run(Pool::open(*reactor_, {&device_}, options)));
+        pool = must(reactor_->run(Pool::open(*reactor_, {device_.get()}, options)));
         VolumeSpec spec;
         spec.name = "volume";
         spec.size_bytes = volume_bytes;
@@ -80,7 +80,7 @@ public:
 
 private:
     std::unique_ptr<io::Reactor> reactor_;
-    io::MemoryDevice device_;
+    std::unique_ptr<io::MemoryDevice> device_;
 
 public:
     std::unique_ptr<Pool> pool;
@@ -128,9 +128,9 @@ void random_4k(benchmark::State& state, bool writes) {
         load.operations = kBatch;
         fixture.reactor().run(run_workers(fixture.reactor(), *fixture.volume, load, 32));
     }
-    state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * kBatch));
+    const auto total = static_cast<double>(state.iterations()) * static_cast<double>(kBatch);
     state.counters["us_per_io"] = benchmark::Counter(
-        static_cast<double>(state.iterations() * kBatch) / 1e6,
+        total / 1e6,
         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
     const Counters counters = fixture.pool->counters();
     state.counters["checkpoints"] = static_cast<double>(counters.checkpoints);

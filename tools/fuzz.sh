@@ -2,7 +2,7 @@
 # fuzz.sh [SECONDS]: each fuzz target reads its kept corpus tests/corpus/<target>, then all share
 # SECONDS (60) of new inputs. New inputs go to build/fuzz/corpus; a crash is kept there too.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 shopt -s nullglob
 targets=(build/fuzz/targets/*_fuzz)
 ((${#targets[@]})) || exit 0

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Format, house rules (tools/tidy.py) and clang-tidy over all sources; changes nothing.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 bad=0
 check() {
     local name=$1

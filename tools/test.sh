@@ -3,7 +3,7 @@
 # program or script does not exist is left out. Output: build/logs/<stage>.log, shown on failure.
 # The last line is "N passed, N failed".
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 mkdir -p build/logs
 
 build() { cmake --preset "$1" >/dev/null && cmake --build --preset "$1"; }
@@ -13,8 +13,8 @@ sim=build/release/tests/sim/sim_test
 run_lint() { tools/lint.sh; }
 run_unit() { build release && ctest --test-dir build/release -LE sim --verbose; }
 run_asan() { build asan && ctest --test-dir build/asan -LE sim --verbose; }
-run_sim() { build release && "$sim" --gtest_filter='-*xhaustive*'; }
-run_exhaustive() { build release && "$sim" --gtest_filter='*xhaustive*'; }
+run_sim() { build release && STOA_SIM_SECONDS=240 "$sim" --gtest_filter='-*xhaustive*'; }
+run_exhaustive() { build release && STOA_SIM_SECONDS=240 "$sim" --gtest_filter='*xhaustive*'; }
 run_mutants() { build mutants && python3 tools/mutants.py; }
 run_fuzz() { build fuzz && tools/fuzz.sh 60; }
 

@@ -55,9 +55,9 @@ io::Task<void> Actions::write(Uuid volume, uint64_t sector, uint64_t count, bool
     }
     model_.begin(volume, operation, sector, count, zero);
     const Instant submitted = model_.now();
-    const Result<void> result = co_await to->write(
-        sector * kSectorBytes, buffer.bytes().first(count * kSectorBytes),
-        {.force_unit_access = fua});
+    const Result<void> result =
+        co_await to->write(sector * kSectorBytes, buffer.bytes().first(count * kSectorBytes),
+                           {.force_unit_access = fua});
     if (!accept(result, "write")) co_return;
     model_.acknowledge(volume, operation);
     if (fua) model_.durable_since(submitted);
@@ -88,11 +88,10 @@ io::Task<void> Actions::discard(Uuid volume, uint64_t sector, uint64_t count) {
     world_.trace(fmt::format("#{} discard {} sectors [{}, {})", operation,
                              model_.trees().at(volume).name, sector, sector + count));
     if (end > first) {
-        model_.begin(volume, operation, first * kSectorsPerBlock,
-                     (end - first) * kSectorsPerBlock, true);
+        model_.begin(volume, operation, first * kSectorsPerBlock, (end - first) * kSectorsPerBlock,
+                     true);
     }
-    const Result<void> result =
-        co_await to->discard(sector * kSectorBytes, count * kSectorBytes);
+    const Result<void> result = co_await to->discard(sector * kSectorBytes, count * kSectorBytes);
     if (accept(result, "discard")) model_.acknowledge(volume, operation);
 }
 

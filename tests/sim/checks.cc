@@ -18,9 +18,9 @@ std::optional<std::vector<pool::DiffRange>> Actions::diff_ranges(Uuid from, Uuid
         if (!result || world_.crashed()) return std::nullopt;
         if (!result->ok()) {
             if (!tolerated(result->error())) {
-                verdict_.fail("diff", fmt::format("{} to {}: {}", model_.trees().at(from).name,
-                                                  model_.trees().at(to).name,
-                                                  result->error().message()));
+                verdict_.fail("diff",
+                              fmt::format("{} to {}: {}", model_.trees().at(from).name,
+                                          model_.trees().at(to).name, result->error().message()));
             }
             return std::nullopt;
         }
@@ -114,9 +114,8 @@ void Actions::check_extents(Uuid uuid) {
             }
             const uint64_t end = offset + extent.length_bytes;
             for (uint64_t block = offset / kBlockBytes; block * kBlockBytes < end; ++block) {
-                const bool nothing =
-                    extent.kind == block::ExtentKind::hole ||
-                    (extent.kind == block::ExtentKind::absent && !tree.has_origin);
+                const bool nothing = extent.kind == block::ExtentKind::hole ||
+                                     (extent.kind == block::ExtentKind::absent && !tree.has_origin);
                 const BlockHistory& history = tree.blocks.at(block);
                 if (nothing && history.current() != BlockTags{} && !history.unknown) {
                     verdict_.fail("extents",
@@ -135,14 +134,14 @@ void Actions::check_extents(Uuid uuid) {
 void Actions::check_space() {
     if (verdict_.failed() || world_.crashed()) return;
     const pool::SpaceInfo space = world_.pool().info().space;
-    const uint64_t sum = space.system + space.data + space.nodes + space.quarantine + space.bad +
-                         space.free;
+    const uint64_t sum =
+        space.system + space.data + space.nodes + space.quarantine + space.bad + space.free;
     if (sum != space.total) {
-        verdict_.fail("space",
-                      fmt::format("{} system + {} data + {} nodes + {} quarantine + {} bad + {} "
-                                  "free is {}, not {}",
-                                  space.system, space.data, space.nodes, space.quarantine,
-                                  space.bad, space.free, sum, space.total));
+        verdict_.fail(
+            "space", fmt::format("{} system + {} data + {} nodes + {} quarantine + {} bad + {} "
+                                 "free is {}, not {}",
+                                 space.system, space.data, space.nodes, space.quarantine, space.bad,
+                                 space.free, sum, space.total));
     }
 }
 
@@ -173,7 +172,8 @@ void Actions::check_exclusive(Uuid snapshot) {
 // ---- content
 
 void Actions::check_all() {
-    if (ended()) return;
+    // What a pool shows that failed may not be what it comes back with.
+    if (ended() || pool_failed()) return;
     auto seen = world_.observe(tolerance.damage || tolerance.device_errors, verdict_);
     if (!seen || ended()) return;
     if (after_) {

@@ -49,7 +49,8 @@ constexpr std::array kAlphabet{
     Letter{"write A1 part", [](Actions& x, Uuid a, Uuid) { x.run_write(a, kBlock + 3, 2); }},
     Letter{"write A0|1 part", [](Actions& x, Uuid a, Uuid) { x.run_write(a, kBlock - 2, 4); }},
     Letter{"write A1 fua", [](Actions& x, Uuid a, Uuid) { x.run_write(a, kBlock, kBlock, true); }},
-    Letter{"zero write A0", [](Actions& x, Uuid a, Uuid) { x.run_write(a, 0, kBlock, false, true); }},
+    Letter{"zero write A0",
+           [](Actions& x, Uuid a, Uuid) { x.run_write(a, 0, kBlock, false, true); }},
     Letter{"write B0", [](Actions& x, Uuid, Uuid b) { x.run_write(b, 0, kBlock); }},
     Letter{"discard A0-1", [](Actions& x, Uuid a, Uuid) { x.run_discard(a, 0, 2 * kBlock); }},
     Letter{"zeroes A1", [](Actions& x, Uuid a, Uuid) { x.run_write_zeroes(a, kBlock, kBlock); }},
@@ -77,8 +78,8 @@ void apply(Actions& actions, const Letter& letter) {
     if (actions.ended() || a.is_nil() || b.is_nil()) return;
     // An operation that would reach beyond a volume that was shrunk is nothing.
     const std::string_view name = letter.name;
-    const bool content = name.starts_with("write") || name.starts_with("zero") ||
-                         name.starts_with("discard");
+    const bool content =
+        name.starts_with("write") || name.starts_with("zero") || name.starts_with("discard");
     if (content && actions.model().trees().at(a).size_bytes < kBlocks * kBlockBytes) return;
     if (name == "clone" && snapshot_at(actions, false).is_nil()) return;
     letter.run(actions, a, b);

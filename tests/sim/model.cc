@@ -19,12 +19,8 @@ bool is_after(const Update& later, const Update& earlier) {
 bool touches(const Update& update, size_t sector) { return (update.mask >> sector & 1) != 0; }
 
 Update base_update(const BlockTags& tags) {
-    return {.operation = 0,
-            .submitted = 0,
-            .acknowledged = 0,
-            .rank = 0,
-            .mask = 0xFF,
-            .tags = tags};
+    return {
+        .operation = 0, .submitted = 0, .acknowledged = 0, .rank = 0, .mask = 0xFF, .tags = tags};
 }
 
 // The union of windows, disjoint and ascending.
@@ -61,10 +57,10 @@ std::string block_text(const BlockTags& tags, size_t sectors) {
 std::string history_text(const BlockHistory& history) {
     std::string text = "before: " + block_text(history.base, kSectorsPerBlock);
     for (const Update& update : history.updates) {
-        text += fmt::format("; #{} [{}, {}] mask {:02x} {}", update.operation, update.submitted,
-                            update.acknowledged == kNever ? "-"
-                                                          : std::to_string(update.acknowledged),
-                            update.mask, tag_text(update.tags[0]));
+        text +=
+            fmt::format("; #{} [{}, {}] mask {:02x} {}", update.operation, update.submitted,
+                        update.acknowledged == kNever ? "-" : std::to_string(update.acknowledged),
+                        update.mask, tag_text(update.tags[0]));
     }
     return text;
 }
@@ -175,8 +171,8 @@ size_t Tree::sectors_in(uint64_t block) const {
 
 void Tree::resize(uint64_t bytes) {
     size_bytes = std::min(size_bytes, bytes);
-    if (const uint64_t last = size_bytes / kBlockBytes; sectors_in(last) < kSectorsPerBlock &&
-                                                        last < blocks.size()) {
+    if (const uint64_t last = size_bytes / kBlockBytes;
+        sectors_in(last) < kSectorsPerBlock && last < blocks.size()) {
         BlockHistory& history = blocks[last];
         history.base = history.current();
         history.updates.clear();
@@ -453,8 +449,8 @@ void Model::take_over(const Seen& seen, bool durable) {
                          .mask = 0xFF,
                          .tags = tags};
             for (const Update& update : history.updates) {
-                if (update.rank == rank_) known.submitted = std::min(known.submitted,
-                                                                     update.submitted);
+                if (update.rank == rank_)
+                    known.submitted = std::min(known.submitted, update.submitted);
             }
             if (known.submitted == at) continue;  // nothing of this rank touched it
             history.updates.push_back(known);

@@ -1,4 +1,5 @@
-// The reference model: what volumes and snapshots must hold, and which pasts a crash may bring back.
+// The reference model: what volumes and snapshots must hold, and which pasts a crash may bring
+// back.
 //
 // The content of a sector (512 bytes) is named by a tag, from which its bytes are made; so a read
 // tells which write each sector comes from, or that it is foreign. The model keeps, per block, the
@@ -29,7 +30,7 @@ inline constexpr size_t kSectorsPerBlock = 8;
 
 using Tag = uint64_t;  // of the content of one sector
 inline constexpr Tag kZeroTag = 0;
-inline constexpr Tag kForeignTag = ~Tag{0};     // no write made these bytes
+inline constexpr Tag kForeignTag = ~Tag{0};  // no write made these bytes
 inline constexpr Tag kUnreadableTag = ~Tag{1};  // reading failed, and was allowed to
 using BlockTags = std::array<Tag, kSectorsPerBlock>;
 
@@ -57,7 +58,7 @@ struct Update {
     Instant submitted = 0;
     Instant acknowledged = kNever;
     uint64_t rank = 0;  // of two updates, one with a higher rank took effect later
-    uint8_t mask = 0;   // sectors it changes
+    uint8_t mask = 0;  // sectors it changes
     BlockTags tags{};
 };
 

@@ -88,8 +88,7 @@ void delete_family(Actions& actions, const Family& family, uint64_t order, Verdi
     actions.settle();
     actions.checkpoint();
     if (!actions.ended() && actions.world().pool().info().space.data != 0) {
-        verdict.fail("space", "blocks of data are left in deletion order " +
-                                  std::to_string(order));
+        verdict.fail("space", "blocks of data are left in deletion order " + std::to_string(order));
     }
 }
 
@@ -350,6 +349,44 @@ void full_pool_holds_writes(Actions& actions, Verdict& verdict) {
     }
 }
 
+// What was discarded of a volume with an origin never shows the origin again.
+void discarded_origin_stays_away(Actions& actions, Verdict&) {
+    const auto v = actions.create_volume(300 * kBlockBytes, true);
+    if (!v) return;
+    actions.run_discard(*v, 0, 300 * kBlock);
+    actions.run_write(*v, 2 * kBlock, kBlock);
+    actions.run_write(*v, 280 * kBlock + 3, 2);
+    actions.check_all();
+    actions.hydrate(*v);
+    actions.check_all();
+    actions.resize(*v, 2 * kBlockBytes);
+    actions.resize(*v, 300 * kBlockBytes);
+    actions.check_all();
+}
+
+// A read that takes half a minute gets the content of its time, whatever is written meanwhile.
+void reader_keeps_its_blocks(Actions& actions, Verdict& verdict) {
+    const Uuid v = first_volume(actions);
+    World& world = actions.world();
+    if (!actions.attach(v)) return;
+    world.disks().front()->add_fault({.kind = io::sim::FaultKind::delay,
+                                      .op = io::DeviceOp::read,
+                                      .offset_bytes = world.data_start_bytes(),
+                                      .count = 1});
+    auto* group = new io::TaskGroup(world.simulator());
+    group->spawn(actions.read(v, 0, 2 * kBlock));
+    for (uint64_t round = 0; round < 100 && !actions.ended(); ++round) {
+        actions.run_write(v, 0, 4 * kBlock);
+        actions.checkpoint();
+    }
+    if (!world.drive([&] { return group->running() == 0; })) {
+        verdict.fail("liveness", "a slow read does not end");
+        return;
+    }
+    delete group;
+    actions.check_all();
+}
+
 WorldOptions tiny() {
     WorldOptions options = quiet();
     options.device_bytes = 20 * 64 * kBlockBytes;
@@ -372,7 +409,10 @@ const std::vector<Sequence>& must_have_sequences() {
         {"family_deletion_survives_crashes_s2_first", {}, one_order<2 + 6 * 3>, true, quiet()},
         {"family_deletion_survives_crashes_c1_first", {}, one_order<3 + 6 * 2>, true, quiet()},
         {"family_deletion_survives_crashes_k1_first", {}, one_order<4 + 6 * 4>, true, quiet()},
-        {"family_deletion_survives_crashes_c2_first", {}, one_order<5 + 6 * 4>, true,
+        {"family_deletion_survives_crashes_c2_first",
+         {},
+         one_order<5 + 6 * 4>,
+         true,
          two_devices()},
         {"rollback_then_diff_to_every_snapshot", make_history, rollback_then_diffs, true, quiet()},
         {"holes_are_differences", make_history, holes_are_differences, true, quiet()},
@@ -382,6 +422,8 @@ const std::vector<Sequence>& must_have_sequences() {
          WorldOptions{}},
         {"commits_over_a_cut_tail", one_volume, commits_over_a_cut_tail, false, WorldOptions{}},
         {"old_write_never_wins", one_volume, old_write_never_wins, false, WorldOptions{}},
+        {"discarded_origin_stays_away", {}, discarded_origin_stays_away, false, quiet()},
+        {"reader_keeps_its_blocks", one_volume, reader_keeps_its_blocks, false, quiet()},
         {"full_pool_holds_writes", {}, full_pool_holds_writes, false, tiny()},
     };
     return *sequences;

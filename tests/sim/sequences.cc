@@ -24,19 +24,18 @@ struct Policy {
 std::array<Policy, 6> policies_at(uint64_t event, uint64_t seed) {
     using io::sim::CrashKeep;
     const uint64_t mixed = io::sim::mix(event * 31 + seed);
-    return {Policy{"none", {.process_only = false, .policy = {.keep = CrashKeep::none}}},
-            Policy{"all", {.process_only = false, .policy = {.keep = CrashKeep::all}}},
-            Policy{"all but last",
-                   {.process_only = false, .policy = {.keep = CrashKeep::all_but_last}}},
-            Policy{"some",
-                   {.process_only = false, .policy = {.keep = CrashKeep::random, .seed = mixed}}},
-            Policy{"some, torn",
-                   {.process_only = false,
-                    .policy = {.keep = CrashKeep::random,
-                               .seed = mixed + 1,
-                               .tear = true,
-                               .reorder = true}}},
-            Policy{"process", {.process_only = true, .policy = {.seed = mixed + 2}}}};
+    return {
+        Policy{"none", {.process_only = false, .policy = {.keep = CrashKeep::none}}},
+        Policy{"all", {.process_only = false, .policy = {.keep = CrashKeep::all}}},
+        Policy{"all but last",
+               {.process_only = false, .policy = {.keep = CrashKeep::all_but_last}}},
+        Policy{"some",
+               {.process_only = false, .policy = {.keep = CrashKeep::random, .seed = mixed}}},
+        Policy{"some, torn",
+               {.process_only = false,
+                .policy =
+                    {.keep = CrashKeep::random, .seed = mixed + 1, .tear = true, .reorder = true}}},
+        Policy{"process", {.process_only = true, .policy = {.seed = mixed + 2}}}};
 }
 
 // What the model expects, as a number: equal images judged alike need not be judged twice.
@@ -182,7 +181,7 @@ void CrashSearch::recover_again(const Sequence& sequence, const Point& point, ui
     const auto policies = policies_at(at_event, options_.seed);
     const Policy& policy = policies[at_event % policies.size()];
     world->arm_crash(at_event, policy.plan);
-    Point again{{}, point.model, point.after, point.host_died || !policy.plan.process_only,
+    Point again{{},          point.model, point.after, point.host_died || !policy.plan.process_only,
                 point.event, policy.name};
     bool recovered = judge(actions, point, verdict);
     // A recovery that came to its end has decided; its result may not change any more.

@@ -31,8 +31,8 @@ SimRunner::SimRunner(const RunOptions& options)
       world_(std::make_unique<World>(with_verbose(swarm_.world, options.verbose))),
       actions_(*world_, model_, result_.verdict) {
     actions_.tolerance.no_space = swarm_.fills;
-    actions_.tolerance.device_errors = swarm_.faults == FaultClass::device_errors ||
-                                       swarm_.faults == FaultClass::flush_errors;
+    actions_.tolerance.device_errors =
+        swarm_.faults == FaultClass::device_errors || swarm_.faults == FaultClass::flush_errors;
     actions_.tolerance.damage = swarm_.faults == FaultClass::damage;
     result_.swarm = swarm_.text();
 }
@@ -154,8 +154,8 @@ void SimRunner::add_faults() {
                                             FaultKind::misdirected};
                 const FaultKind kind = random_.pick(kKinds);
                 const uint64_t target =
-                    data + random_.below((disk->size_bytes() - data) / kBlockBytes / 8) *
-                               kBlockBytes;
+                    data +
+                    random_.below((disk->size_bytes() - data) / kBlockBytes / 8) * kBlockBytes;
                 disk->add_fault({.kind = kind,
                                  .op = kind == FaultKind::bit_flip && random_.chance(0.5)
                                            ? DeviceOp::read
@@ -213,10 +213,10 @@ void SimRunner::run_beside(size_t count) {
     if (volumes.empty() || actions_.ended()) return;
     // Freed only when all have ended: a task that hangs keeps it.
     auto* group = new io::TaskGroup(world_->simulator());
-    const size_t snapshot_at = random_.chance(0.3) && model_.snapshots().size() <
-                                                          swarm_.snapshots_max + 4
-                                   ? random_.below(count)
-                                   : count;
+    const size_t snapshot_at =
+        random_.chance(0.3) && model_.snapshots().size() < swarm_.snapshots_max + 4
+            ? random_.below(count)
+            : count;
     const uint64_t around = random_.below(swarm_.blocks_max);
     for (size_t i = 0; i < count && !actions_.ended(); ++i) {
         if (i == snapshot_at) {
@@ -232,8 +232,7 @@ void SimRunner::run_beside(size_t count) {
     const auto done = [&] { return group->running() == 0; };
     if (!world_->drive(done, 100'000'000'000) && swarm_.fills) relieve(*group);
     if (!world_->drive(done)) {
-        result_.verdict.fail("liveness",
-                             fmt::format("{} operations do not end", group->running()));
+        result_.verdict.fail("liveness", fmt::format("{} operations do not end", group->running()));
         return;
     }
     delete group;
@@ -248,8 +247,7 @@ void SimRunner::relieve(const io::TaskGroup& group) {
         const std::vector<Uuid> snapshots = model_.snapshots();
         Uuid victim;
         for (const Uuid& snapshot : snapshots) {
-            if (!model_.trees().at(snapshot).is_open &&
-                !model_.trees().at(snapshot).is_protected) {
+            if (!model_.trees().at(snapshot).is_open && !model_.trees().at(snapshot).is_protected) {
                 victim = snapshot;
             }
         }
@@ -280,9 +278,8 @@ void SimRunner::disconnect() {
     if (actions_.ended()) return;
     actions_.check_all();
     if (!swarm_.fills) {
-        actions_.run_write(volume, 0,
-                           std::min<uint64_t>(16, model_.trees().at(volume).size_bytes /
-                                                      kSectorBytes));
+        actions_.run_write(
+            volume, 0, std::min<uint64_t>(16, model_.trees().at(volume).size_bytes / kSectorBytes));
     }
 }
 
@@ -331,9 +328,9 @@ void SimRunner::perform_object(OperationKind kind) {
     Tree& tree = model_.trees().at(volume);
     const bool more_volumes = model_.volumes().size() < swarm_.volumes_max + 2;
     const bool more_snapshots = model_.snapshots().size() < swarm_.snapshots_max;
-    const bool has_protected = std::ranges::any_of(
-        model_.snapshots_of(volume),
-        [&](const Uuid& uuid) { return model_.trees().at(uuid).is_protected; });
+    const bool has_protected =
+        std::ranges::any_of(model_.snapshots_of(volume),
+                            [&](const Uuid& uuid) { return model_.trees().at(uuid).is_protected; });
     switch (kind) {
         case OperationKind::create:
             if (model_.volumes().size() < swarm_.volumes_max) make_volume();
@@ -366,9 +363,9 @@ void SimRunner::perform_object(OperationKind kind) {
             if (!tree.is_protected && !has_protected) actions_.remove_volume(volume);
             break;
         case OperationKind::resize:
-            actions_.resize(volume, std::max<uint64_t>(
-                                        1, random_.below(swarm_.blocks_max * kSectorsPerBlock)) *
-                                        kSectorBytes);
+            actions_.resize(
+                volume, std::max<uint64_t>(1, random_.below(swarm_.blocks_max * kSectorsPerBlock)) *
+                            kSectorBytes);
             break;
         case OperationKind::rename: actions_.rename(volume); break;
         case OperationKind::protect:

@@ -74,8 +74,7 @@ TEST(Simulation, seeds_keep_every_promise) {
         crashes += result.host_crashes + result.process_crashes;
         EXPECT_FALSE(result.verdict.failed())
             << "seed " << options.seed << ", operation " << result.operations << ": "
-            << result.verdict.text() << "\n  " << result.swarm
-            << "\n  repeat with: " << running;
+            << result.verdict.text() << "\n  " << result.swarm << "\n  repeat with: " << running;
         if (testing::Test::HasFailure()) break;
     }
     std::signal(SIGABRT, SIG_DFL);

@@ -168,8 +168,8 @@ int hunt_mutant(int number, double seconds) {
     }
     for (size_t length = 1; length <= 2 && !clock.over(); ++length) {
         set_running(fmt::format("stoa-sim --mutant {} --exhaustive {}", number, length));
-        const ExhaustiveResult result = run_exhaustive(
-            {.length = length, .seconds_max = std::min(clock.left(), seconds / 4)});
+        const ExhaustiveResult result =
+            run_exhaustive({.length = length, .seconds_max = std::min(clock.left(), seconds / 4)});
         if (result.verdict.failed()) return caught(result.verdict);
     }
     for (RunOptions options; !clock.over(); ++options.seed) {

@@ -14,22 +14,38 @@ struct Weight {
 };
 
 constexpr std::array kWeights{
-    Weight{OperationKind::write, 120},         Weight{OperationKind::write_partial, 80},
-    Weight{OperationKind::write_zero, 15},     Weight{OperationKind::write_fua, 20},
-    Weight{OperationKind::write_zeroes, 20},   Weight{OperationKind::discard, 30},
-    Weight{OperationKind::flush, 40},          Weight{OperationKind::read, 40},
-    Weight{OperationKind::beside, 40},         Weight{OperationKind::disconnect, 6},
-    Weight{OperationKind::create, 12},         Weight{OperationKind::create_with_origin, 6},
-    Weight{OperationKind::snapshot, 30},       Weight{OperationKind::snapshot_group, 10},
-    Weight{OperationKind::clone, 20},          Weight{OperationKind::rollback, 12},
-    Weight{OperationKind::delete_snapshot, 25}, Weight{OperationKind::delete_volume, 12},
-    Weight{OperationKind::resize, 14},         Weight{OperationKind::rename, 5},
-    Weight{OperationKind::protect, 5},         Weight{OperationKind::flatten, 6},
-    Weight{OperationKind::hydrate, 5},         Weight{OperationKind::detach, 10},
-    Weight{OperationKind::settle, 8},          Weight{OperationKind::checkpoint, 25},
-    Weight{OperationKind::scrub, 2},           Weight{OperationKind::reopen, 6},
-    Weight{OperationKind::sleep, 10},          Weight{OperationKind::check_diffs, 10},
-    Weight{OperationKind::check_extents, 8},   Weight{OperationKind::check_exclusive, 4},
+    Weight{OperationKind::write, 120},
+    Weight{OperationKind::write_partial, 80},
+    Weight{OperationKind::write_zero, 15},
+    Weight{OperationKind::write_fua, 20},
+    Weight{OperationKind::write_zeroes, 20},
+    Weight{OperationKind::discard, 30},
+    Weight{OperationKind::flush, 40},
+    Weight{OperationKind::read, 40},
+    Weight{OperationKind::beside, 40},
+    Weight{OperationKind::disconnect, 6},
+    Weight{OperationKind::create, 12},
+    Weight{OperationKind::create_with_origin, 6},
+    Weight{OperationKind::snapshot, 30},
+    Weight{OperationKind::snapshot_group, 10},
+    Weight{OperationKind::clone, 20},
+    Weight{OperationKind::rollback, 12},
+    Weight{OperationKind::delete_snapshot, 25},
+    Weight{OperationKind::delete_volume, 12},
+    Weight{OperationKind::resize, 14},
+    Weight{OperationKind::rename, 5},
+    Weight{OperationKind::protect, 5},
+    Weight{OperationKind::flatten, 6},
+    Weight{OperationKind::hydrate, 5},
+    Weight{OperationKind::detach, 10},
+    Weight{OperationKind::settle, 8},
+    Weight{OperationKind::checkpoint, 25},
+    Weight{OperationKind::scrub, 2},
+    Weight{OperationKind::reopen, 6},
+    Weight{OperationKind::sleep, 10},
+    Weight{OperationKind::check_diffs, 10},
+    Weight{OperationKind::check_extents, 8},
+    Weight{OperationKind::check_exclusive, 4},
     Weight{OperationKind::check_all, 10},
 };
 static_assert(kWeights.size() == kOperationKinds);
@@ -105,13 +121,13 @@ OperationKind Swarm::next(io::sim::Random& random) const {
 
 std::string Swarm::text() const {
     constexpr std::array kFaultNames{"none", "device errors", "flush errors", "damage"};
-    return fmt::format("devices {} x {} KiB, regions of {}, journal {}, checkpoint every {}, "
-                       "volumes {} of {} blocks, snapshots {}, crashes {}/{}/{}, faults: {}{}",
-                       world.devices, world.device_bytes >> 10, world.region_blocks,
-                       world.journal_blocks, world.knobs.checkpoint_every_records, volumes_max,
-                       blocks_max, snapshots_max, host_crash_chance, process_crash_chance,
-                       recovery_crash_chance, kFaultNames[static_cast<size_t>(faults)],
-                       fills ? ", fills" : "");
+    return fmt::format(
+        "devices {} x {} KiB, regions of {}, journal {}, checkpoint every {}, "
+        "volumes {} of {} blocks, snapshots {}, crashes {}/{}/{}, faults: {}{}",
+        world.devices, world.device_bytes >> 10, world.region_blocks, world.journal_blocks,
+        world.knobs.checkpoint_every_records, volumes_max, blocks_max, snapshots_max,
+        host_crash_chance, process_crash_chance, recovery_crash_chance,
+        kFaultNames[static_cast<size_t>(faults)], fills ? ", fills" : "");
 }
 
 }  // namespace stoa::simtest

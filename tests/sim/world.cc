@@ -111,8 +111,7 @@ void World::insert_disks(std::vector<io::sim::Medium> media) {
         io::sim::DiskOptions disk;
         disk.name = fmt::format("disk{}", i);
         disk.latency = options_.latency;
-        disks_.push_back(
-            std::make_unique<io::sim::Disk>(simulator_, disk, std::move(media[i])));
+        disks_.push_back(std::make_unique<io::sim::Disk>(simulator_, disk, std::move(media[i])));
         write_once_->watch(*disks_.back());
         disks_.back()->add_observer([this](const io::sim::DiskEvent&) { note_event(); });
     }
@@ -360,8 +359,7 @@ std::optional<Seen> World::observe(bool damage_allowed, Verdict& verdict) {
     }
     for (const pool::SnapshotInfo& info : pool_->snapshots(std::nullopt)) {
         if (info.deleting) continue;
-        seen[info.uuid] = {info.name,   info.size_bytes, true, info.is_protected,
-                           info.volume, {}};
+        seen[info.uuid] = {info.name, info.size_bytes, true, info.is_protected, info.volume, {}};
     }
     for (auto& [uuid, tree] : seen) {
         auto error = std::make_shared<std::string>();

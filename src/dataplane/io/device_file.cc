@@ -19,7 +19,8 @@ namespace {
 
 constexpr uint64_t kSectorBytes = 512;
 constexpr uint64_t kLengthBytesMax = uint64_t{1} << 40;
-static_assert(kLengthBytesMax / kSectorBytes <= uint64_t{std::numeric_limits<int>::max()} + 1);
+// A request that is not complete has at least one sector to go.
+static_assert(kLengthBytesMax / kSectorBytes - 1 <= uint64_t{std::numeric_limits<int>::max()});
 
 bool is_transfer(const DeviceRequest& request) {
     return request.op == DeviceOp::read || request.op == DeviceOp::write;
@@ -52,7 +53,7 @@ void DeviceFile::submit(DeviceRequest& request) {
 int DeviceFile::refusal(const DeviceRequest& request) const {
     if (request.op == DeviceOp::flush) return 0;
     CHECK(request.offset_bytes % kSectorBytes == 0 && request.length_bytes % kSectorBytes == 0 &&
-          request.length_bytes < kLengthBytesMax);
+          request.length_bytes <= kLengthBytesMax);
     if (direct_ && is_transfer(request)) {
         CHECK(reinterpret_cast<uintptr_t>(request.data) % kSectorBytes == 0);
     }
@@ -98,10 +99,12 @@ void DeviceFile::complete(void* item, int result) {
         request.error = advice_refused ? 0 : -result;
     } else if (is_transfer(request)) {
         // Part of a sector is transferred again.
-        const int sectors = result / static_cast<int>(kSectorBytes);
-        request.error += sectors;
-        const bool whole = done_bytes(request) == request.length_bytes;
-        if (!whole && sectors > 0) return enter(request);
+        const uint64_t sectors = static_cast<uint64_t>(result) / kSectorBytes;
+        const bool whole = done_bytes(request) + sectors * kSectorBytes == request.length_bytes;
+        if (!whole && sectors > 0) {
+            request.error += static_cast<int>(sectors);
+            return enter(request);
+        }
         request.error = whole ? 0 : EIO;
     } else {
         request.error = 0;

@@ -34,6 +34,13 @@ std::string directory_of(const std::string& path) {
     return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// An error for what is not to be used as a device.
+Result<void> check_mode(const std::string& path, mode_t mode) {
+    if (S_ISBLK(mode) || S_ISREG(mode)) return {};
+    return Error(ErrorCode::invalid_argument,
+                 named(path, "is neither a regular file nor a block device"));
+}
+
 }  // namespace
 
 DeviceFile::DeviceFile(Reactor& reactor, std::string path, const DeviceFileOptions& options)
@@ -92,9 +99,12 @@ Result<void> DeviceFile::check_options() const {
 
 Result<void> DeviceFile::open_path(uint64_t give_up_ns) {
     struct stat status{};
-    const bool block =
-        !options_.create && stat(path_.c_str(), &status) == 0 && S_ISBLK(status.st_mode);
-    // O_NONBLOCK: a FIFO under this name must not hang us before its type is known.
+    const bool found = !options_.create && stat(path_.c_str(), &status) == 0;
+    // Before it is opened, because that alone makes some devices act, and is refused with an errno
+    // of its own by others.
+    if (found) TRY(check_mode(path_, status.st_mode));
+    const bool block = found && S_ISBLK(status.st_mode);
+    // O_NONBLOCK: a FIFO that took the place meanwhile must not hang us before it is seen.
     int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (options_.read_only ? O_RDONLY : O_RDWR);
     if (options_.create) flags |= O_CREAT | O_EXCL;
     if (block && options_.exclusive_lock && !options_.read_only) flags |= O_EXCL;
@@ -109,9 +119,9 @@ Result<void> DeviceFile::open_path(uint64_t give_up_ns) {
         }
         if (reactor_.now_ns() >= give_up_ns) {
             return Error(ErrorCode::busy,
-                         named(path_, "is mounted or in use by the system (waited ") +
+                         named(path_, "is mounted or in use by another process (waited ") +
                              std::to_string(options_.lock_wait_ms) +
-                             " ms); unmount it, or stop what uses it, and try again",
+                             " ms); unmount it, or stop that process, and try again",
                          code);
         }
         std::this_thread::sleep_for(kLockRetry);
@@ -126,9 +136,7 @@ Result<void> DeviceFile::check_type() {
         return system_error(named(path_, "cannot look at it"), errno);
     }
     block_device_ = S_ISBLK(status.st_mode);
-    if (block_device_ || S_ISREG(status.st_mode)) return {};
-    return Error(ErrorCode::invalid_argument,
-                 named(path_, "is neither a regular file nor a block device"));
+    return check_mode(path_, status.st_mode);
 }
 
 Result<void> DeviceFile::lock(uint64_t give_up_ns) {

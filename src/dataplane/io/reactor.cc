@@ -24,6 +24,13 @@ constexpr uint64_t kPointerMask = (uint64_t{1} << kPointerBits) - 1;
 constexpr uint64_t kWakeTag = 0;
 constexpr size_t kClientsMax = 65534;
 
+// From the quickest set-up to what every kernel has: completions run only when this thread asks
+// for them (6.1), without interrupting it (5.19), plain.
+constexpr std::array<unsigned, 3> kSetups = {
+    IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
+constexpr unsigned kNeededFeatures = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP;
+
 uint64_t clock_ns(clockid_t clock) {
     timespec now{};
     clock_gettime(clock, &now);
@@ -63,11 +70,6 @@ Result<void> Reactor::open() {
     wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_fd_ < 0) return system_error("reactor: cannot create an event counter", errno);
 
-    // From the quickest set-up to what every kernel has: completions run only when this thread
-    // asks for them (6.1), without interrupting it (5.19), plain.
-    constexpr std::array<unsigned, 3> kSetups = {
-        IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-        IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
     int result = -EINVAL;
     auto ring = std::make_unique<io_uring>();
     for (size_t i = 0; i < kSetups.size() && result == -EINVAL; ++i) {
@@ -84,8 +86,7 @@ Result<void> Reactor::open() {
     }
     if (result < 0) return system_error("reactor: cannot create an io_uring", -result);
     ring_ = std::move(ring);
-    constexpr unsigned kNeeded = IORING_FEAT_EXT_ARG | IORING_FEAT_NODROP;
-    if ((ring_->features & kNeeded) != kNeeded) {
+    if ((ring_->features & kNeededFeatures) != kNeededFeatures) {
         return Error(ErrorCode::unsupported,
                      "reactor: the kernel's io_uring cannot wait with a timeout; 5.11 or newer is "
                      "needed");
@@ -272,7 +273,9 @@ void Reactor::reap() {
         }
         const size_t client = static_cast<size_t>(tagged >> kPointerBits) - 1;
         CHECK(client < clients_.size() && clients_[client] != nullptr);
-        clients_[client]->complete(reinterpret_cast<void*>(tagged & kPointerMask), result);
+        // NOLINTNEXTLINE(performance-no-int-to-ptr): the ring carries addresses as integers
+        void* item = reinterpret_cast<void*>(tagged & kPointerMask);
+        clients_[client]->complete(item, result);
     }
 }
 

@@ -52,6 +52,18 @@ Result<uint64_t> size_of(const FileDescriptor& file, const std::string& path) {
     return static_cast<uint64_t>(status.st_size);
 }
 
+// Sizes the file and takes its memory now: a full tmpfs is an error here, not a SIGBUS later.
+Result<void> reserve(const FileDescriptor& file, const std::string& path, size_t size_bytes) {
+    const auto length = static_cast<off_t>(size_bytes);
+    if (ftruncate(file.get(), length) != 0) return failed(path, "size it");
+    int result = 0;
+    do {
+        result = fallocate(file.get(), 0, 0, length);
+    } while (result != 0 && errno == EINTR);
+    if (result != 0 && errno != EOPNOTSUPP) return failed(path, "reserve its memory");
+    return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SharedMemory>> open_shared_memory(const std::string& path,
@@ -65,19 +77,11 @@ Result<std::unique_ptr<SharedMemory>> open_shared_memory(const std::string& path
         TRY_ASSIGN(file, open_file(path));
         TRY_ASSIGN(found_bytes, size_of(file, path));
     }
-    if (found_bytes != size_bytes && ftruncate(file.get(), static_cast<off_t>(size_bytes)) != 0) {
-        return failed(path, "size it");
-    }
-    // Takes the memory now: a full tmpfs is an error here instead of a SIGBUS later.
-    int result = 0;
-    do {
-        result = fallocate(file.get(), 0, 0, static_cast<off_t>(size_bytes));
-    } while (result != 0 && errno == EINTR);
-    if (result != 0 && errno != EOPNOTSUPP) {
-        Error error = failed(path, "reserve its memory");
-        // Not left behind with the right size and no memory.
+    auto reserved = reserve(file, path, size_bytes);
+    if (!reserved.ok()) {
+        // Nothing is left behind that has the right size and no memory.
         if (found_bytes != size_bytes) unlink(path.c_str());
-        return error;
+        return reserved.take_error();
     }
     void* mapped =
         mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file.get(), 0);

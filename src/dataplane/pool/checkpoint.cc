@@ -20,6 +20,7 @@ constexpr int kWriteAttempts = 8;
 struct Frozen {
     FrozenSpace space;
     Epoch epoch = 0;
+    uint64_t number = 0;
     uint64_t era = 0;
     std::map<uint32_t, std::array<ObjectRecord, kObjectsPerBlock>> object_blocks;
     ObjectId next_object = 0;
@@ -33,6 +34,7 @@ void freeze(Core& core, Frozen& frozen) {
     core.writer.set_frozen_epoch(frozen.epoch);
     frozen.era = core.readers.advance();
     core.records_since_checkpoint = 0;
+    frozen.number = ++core.freezes;
     std::set<uint32_t> blocks;
     for (const uint32_t slot : core.objects.take_dirty_slots()) {
         blocks.insert(slot / kObjectsPerBlock);
@@ -290,6 +292,7 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
         changed_index.insert(static_cast<uint32_t>(t / kTablesPerIndexBlock));
         for (int copy = 0; copy < 2; ++copy) {
             const size_t device = next.placement[static_cast<size_t>(copy)];
+            if (core.devices.list[device].device == nullptr) continue;
             const DeviceLayout& layout = core.devices.list[device].layout;
             const int result = co_await core.devices.write(
                 device, layout.table_block(copy, slot, t), buffer.bytes());
@@ -309,6 +312,7 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
                          slot};
         for (int copy = 0; copy < 2; ++copy) {
             const size_t device = next.placement[static_cast<size_t>(copy)];
+            if (core.devices.list[device].device == nullptr) continue;
             const DeviceLayout& layout = core.devices.list[device].layout;
             const int result = co_await core.devices.write(
                 device, layout.index_block(copy, slot, i), buffer.bytes());
@@ -431,7 +435,7 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
     next.next_object = frozen.next_object;
     next.region_count = core.regions.region_count();
     next.object_slots = frozen.object_slots;
-    next.bad_blocks = core.regions.bad_blocks();
+    next.bad_blocks = frozen.space.bad_blocks;
     next.incarnation = core.superblock.incarnation;
     next.cuts = {{next.journal_start, next.incarnation, next.sequence}};
     CO_TRY(co_await write_superblock(core, next));
@@ -439,6 +443,7 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
     core.regions.make_durable(frozen.space);
     core.journal.advance_tail(next.journal_start);
     core.writer.set_frozen_epoch(frozen.epoch);
+    core.durable_freeze = frozen.number;
     ++core.checkpoints_done;
     core.room.notify_all();
     while (!core.readers.drained(frozen.era) && !MUTANT(18)) co_await core.readers_left.wait();

@@ -33,7 +33,7 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
       superblock(found), object_writer(cache, regions, lineage),
       epoch(found.epoch), next_object(found.next_object), commit_wanted(runs_on),
       commit_done(runs_on), commit_lock(runs_on), checkpoint_lock(runs_on), checkpoint_signal(runs_on), room(runs_on),
-      readers_left(runs_on), background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
+      readers_left(runs_on), workers(runs_on), background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;
@@ -74,7 +74,7 @@ void Core::append(ConstBytes record) {
     }
     // Space that only a checkpoint can give back is wanted, or becomes much.
     const uint64_t quarantined = regions.quarantine();
-    if (quarantined > 0 && (held > 0 || quarantined > regions.free_data() / 4)) want_checkpoint();
+    if (quarantined > 0 && (held > 0 || quarantined > regions.data_available() / 4)) want_checkpoint();
 }
 
 void Core::want_checkpoint() {

@@ -78,6 +78,8 @@ struct Core {
     bool checkpoint_wanted = false;
     io::Mutex checkpoint_lock;      // one checkpoint, or other superblock write, at a time
     uint64_t checkpoints_done = 0;
+    uint64_t freezes = 1;           // numbers the checkpoints' freezes
+    uint64_t durable_freeze = 1;    // of the newest durable checkpoint
     uint64_t records_since_checkpoint = 0;
     uint64_t dirty_limit = 0;       // nodes
     uint32_t held = 0;              // writers that wait for space
@@ -92,7 +94,8 @@ struct Core {
     bool background_stopped = false;
     std::optional<Error> failure;   // read-only since
     std::string read_only_reason;
-    io::TaskGroup background;
+    io::TaskGroup workers;     // reclaim, proofs, idleness: stopped first
+    io::TaskGroup background;  // commits and checkpoints, which the workers need
     io::Mutex structure_lock;       // one structural change at a time
     io::Condition work;             // background work made progress (settle() waits)
     io::Condition reclaim_signal;   // something for the reclaimer

@@ -196,7 +196,8 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
     superblock.reserve_blocks =
         options.reserve_blocks != 0
             ? options.reserve_blocks
-            : std::min({std::max(usable / 50, kLeast), kMost, usable / 8});
+            : std::max(std::min({std::max(usable / 50, kLeast), kMost, usable / 8}),
+                       uint64_t{4} * label.region_blocks);
     AlignedBuffer block(kBlockBytes);
     encode_superblock(superblock, block.bytes());
     const DeviceLayout layout(label);

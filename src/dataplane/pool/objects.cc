@@ -14,11 +14,15 @@ Object& Objects::add(ObjectRecord record) {
     return object;
 }
 
-Object& Objects::add_at(ObjectRecord record, uint32_t slot) {
-    while (slots_.size() <= slot) {
+void Objects::reserve_slots(uint32_t count) {
+    while (slots_.size() < count) {
         free_slots_.insert(slot_count());
         slots_.push_back(nullptr);
     }
+}
+
+Object& Objects::add_at(ObjectRecord record, uint32_t slot) {
+    reserve_slots(slot + 1);
     free_slots_.erase(slot);
     auto owned = std::make_unique<Object>();
     Object& object = *owned;

@@ -23,7 +23,7 @@ struct Object {
     ObjectRecord record;       // record.root may be a handle
     uint32_t slot = 0;
     bool dirty = false;        // differs from its slot on disk
-    uint64_t changed_generation = 0;  // superblock generation when it was deleted
+    uint64_t deleted_after_freeze = 0;  // number of the last freeze before it was deleted
     uint32_t readers = 0;      // attachments
     bool written_by_attachment = false;  // one of them may write
     uint32_t damage_count = 0; // damage objects of this tree
@@ -36,6 +36,8 @@ public:
     // Adds with a free slot (or `slot`); the record must be valid and its id new.
     Object& add(ObjectRecord record);
     Object& add_at(ObjectRecord record, uint32_t slot);
+    // Slots 0 .. count - 1 exist, whatever is in them.
+    void reserve_slots(uint32_t count);
     // After add_at() in any order: children and damage counts of objects that came later.
     void link_children();
     // Children keep pointing at it: reparent first.

@@ -109,8 +109,8 @@ io::Task<std::vector<Candidate>> read_superblocks(Devices& devices, const Uuid& 
 }
 
 // Every device the superblock knows, present and not older than it may be.
-Result<void> match_devices(const Superblock& superblock, const std::vector<Candidate>& all,
-                           std::vector<PoolDevice>& devices, const OpenOptions& options) {
+Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>& devices,
+                           const OpenOptions& options) {
     const Label known = devices.back().label;
     while (devices.size() < superblock.device_count) {
         devices.push_back({nullptr, known, DeviceLayout(known), false});
@@ -131,16 +131,13 @@ Result<void> match_devices(const Superblock& superblock, const std::vector<Candi
                          fmt::format("device {} is foreign: pool '{}' does not know it",
                                      device.device->name(), known.name));
         }
-        uint64_t newest = 0;
-        for (const Candidate& candidate : all) {
-            if (candidate.device == d) newest = std::max(newest, candidate.superblock.generation);
-        }
-        // A crash while superblocks were written leaves a device one generation behind.
-        if (newest + 1 < superblock.generation) {
+        // Crashes while superblocks were written leave a device some generations behind, with
+        // nothing missing; one that was away is marked.
+        if (superblock.devices[d].state == DeviceState::missing) {
             return Error(ErrorCode::invalid_argument,
-                         fmt::format("device {} is older than its pool (generation {}, the pool "
-                                     "has {}): it was away while the pool was used",
-                                     device.device->name(), newest, superblock.generation));
+                         fmt::format("device {} was away while pool '{}' was used without it; "
+                                     "open the pool without this device",
+                                     device.device->name(), known.name));
         }
         const uint64_t needed = device.layout.region_start(superblock.devices[d].physical_regions);
         if (device.device->size_bytes() / kBlockBytes < needed) {
@@ -271,6 +268,7 @@ io::Task<Result<void>> load_objects(Core& core) {
         }
         ++n;
     }
+    core.objects.reserve_slots(slots);
     core.objects.link_children();
     for (const ObjectId id : core.objects.ids()) {
         Object* object = core.objects.find(id);
@@ -317,7 +315,7 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
         const Superblock& superblock = candidates[i].superblock;
         if (i > 0 && superblock.generation == candidates[i - 1].superblock.generation) continue;
         std::vector<PoolDevice> list = gathered;
-        CO_TRY(match_devices(superblock, candidates, list, options));
+        CO_TRY(match_devices(superblock, list, options));
         auto core = std::make_unique<Core>(executor, options, label, std::move(list), superblock);
         Result<Tables> tables =
             co_await load_tables(core->devices, core->checksums, superblock, label);

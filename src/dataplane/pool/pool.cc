@@ -89,12 +89,12 @@ io::Task<void> resume_flatten(Core& core, Uuid volume) {
 void start_background(Core& core) {
     core.background.spawn(run_committer(core));
     core.background.spawn(run_checkpointer(core));
-    core.background.spawn(run_prover(core));
-    core.background.spawn(run_idle_watch(core));
-    if (core.options.knobs.background) core.background.spawn(run_reclaimer(core));
+    core.workers.spawn(run_prover(core));
+    core.workers.spawn(run_idle_watch(core));
+    if (core.options.knobs.background) core.workers.spawn(run_reclaimer(core));
     for (const auto& [id, object] : core.objects.all()) {
         if (object->record.has(ObjectRecord::kFlattening) && !is_gone(core, *object)) {
-            core.background.spawn(resume_flatten(core, object->record.uuid));
+            core.workers.spawn(resume_flatten(core, object->record.uuid));
         }
     }
 }
@@ -128,6 +128,7 @@ io::Task<Result<void>> Pool::close() {
     core.handles.clear();
     // Whoever holds the lock finishes its change or learns that the pool is closing.
     { io::Mutex::Guard guard = co_await core.structure_lock.lock(); }
+    co_await core.workers.join();
     core.background_stopped = true;
     core.wake_all();
     co_await core.background.join();

@@ -219,7 +219,6 @@ io::Task<Result<bool>> follow_volume(Core& core) {
             change.items.back().object.set(ObjectRecord::kDeleted, true);
             change.items.back().object.cursor = 0;
             CO_TRY(co_await commit_structure(core, std::move(change)));
-            core.objects.find(snapshot_id)->changed_generation = core.superblock.generation;
             co_return true;
         }
     }
@@ -251,12 +250,26 @@ io::Task<Result<bool>> work_once(Core& core) {
     Object* tree = next_to_reclaim(core);
     if (tree == nullptr) co_return false;
     // Its nodes must have their final addresses: they get them in the next checkpoint.
-    if (tree->changed_generation >= core.superblock.generation) {
+    if (tree->deleted_after_freeze >= core.durable_freeze) {
         core.want_checkpoint();
         co_return false;
     }
     CO_TRY(co_await reclaim_step(core, *tree));
     co_return true;
+}
+
+}  // namespace
+
+namespace {
+
+// A deleted parent that stays only because `tree` and one other, or nobody else, hang on it.
+const Object* hidden_parent_freed_by(const Core& core, const Object& tree) {
+    if (!tree.children.empty() && !is_gone(core, tree)) return nullptr;
+    const Object* parent = core.objects.find(tree.record.parent);
+    if (parent == nullptr || !is_gone(core, *parent) || parent->children.size() > 2) {
+        return nullptr;
+    }
+    return parent;
 }
 
 }  // namespace
@@ -301,29 +314,42 @@ io::Task<void> run_reclaimer(Core& core) {
         }
         // What waits for a checkpoint goes on when that is done: it signals.
         if (!reclaim_pending(core)) core.work.notify_all();
+        if (core.closing || !core.writable()) break;
         co_await core.reclaim_signal.wait();
     }
     core.work.notify_all();
 }
 
-io::Task<Result<uint64_t>> count_exclusive_bytes(Core& core, const Uuid& uuid) {
-    uint64_t blocks = 0;
-    BlockIndex cursor = 0;
+io::Task<Result<uint64_t>> count_exclusive_bytes(Core& core, Uuid uuid) {
     const ReadGuard guard(core);
-    for (;;) {
-        CO_TRY_ASSIGN(const Object* tree, find_live_tree(core, uuid));
-        ExclusiveWalk walk;
-        walk.cursor = cursor;
-        walk_exclusive(core, *tree, neighbours_of(core, *tree), walk);
-        blocks += walk.data_blocks;
-        cursor = walk.cursor;
-        if (cursor >= kBlocksPerTree) co_return blocks* kBlockBytes;
-        if (walk.missing.any()) {
-            CO_TRY_ASSIGN(Node * loaded,
-                          co_await core.cache.load(walk.missing.entry, walk.missing.level));
-            static_cast<void>(loaded);
+    uint64_t blocks = 0;
+    // The tree itself, then hidden ancestors that would be left with one child at most.
+    for (size_t step = 0;; ++step) {
+        BlockIndex cursor = 0;
+        while (cursor < kBlocksPerTree) {
+            CO_TRY_ASSIGN(const Object* tree, find_live_tree(core, uuid));
+            const Object* leaving = nullptr;
+            for (size_t i = 0; i < step && tree != nullptr; ++i) {
+                leaving = tree;
+                tree = hidden_parent_freed_by(core, *leaving);
+            }
+            if (tree == nullptr || (step == 0 && tree->children.size() > 1)) {
+                co_return blocks* kBlockBytes;
+            }
+            std::vector<const Object*> neighbours = neighbours_of(core, *tree);
+            std::erase(neighbours, leaving);
+            ExclusiveWalk walk;
+            walk.cursor = cursor;
+            walk_exclusive(core, *tree, neighbours, walk);
+            blocks += walk.data_blocks;
+            cursor = walk.cursor;
+            if (walk.missing.any()) {
+                CO_TRY_ASSIGN(Node * loaded,
+                              co_await core.cache.load(walk.missing.entry, walk.missing.level));
+                static_cast<void>(loaded);
+            }
+            co_await core.executor.yield();
         }
-        co_await core.executor.yield();
     }
 }
 

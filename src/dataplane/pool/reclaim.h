@@ -27,6 +27,6 @@ io::Task<void> run_reclaimer(Core& core);
 [[nodiscard]] bool reclaim_pending(const Core& core);
 
 // Data bytes that deleting `tree` would free now.
-io::Task<Result<uint64_t>> count_exclusive_bytes(Core& core, const Uuid& tree);
+io::Task<Result<uint64_t>> count_exclusive_bytes(Core& core, Uuid tree);
 
 }  // namespace stoa::pool

@@ -102,6 +102,9 @@ io::Task<Result<void>> begin_incarnation(Core& core, const Scan& scan, bool keep
         co_return Error(ErrorCode::corrupt,
                         fmt::format("{} recoveries in a row were interrupted", kCutsMax));
     }
+    for (size_t d = 0; d < core.devices.list.size(); ++d) {
+        if (core.devices.list[d].device == nullptr) next.devices[d].state = DeviceState::missing;
+    }
     if (MUTANT(27)) next.incarnation = core.superblock.incarnation;
     if (!keep_acknowledged) next.acknowledged_incarnation = next.incarnation;
     co_return co_await write_superblock(core, next);

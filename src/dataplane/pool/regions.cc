@@ -323,7 +323,10 @@ io::Task<Result<void>> Regions::refill(RegionClass wanted) {
                 co_return loaded;
             }
             // It may have begun to retire, or have been emptied, while it was read.
-            if (regions_[best].retiring || regions_[best].maps->free_count == 0) continue;
+            if (regions_[best].retiring || !regions_[best].maps ||
+                regions_[best].maps->free_count == 0) {
+                continue;
+            }
         }
         regions_[best].maps->cursor = 0;
         open_[c] = best;
@@ -394,6 +397,7 @@ FrozenSpace Regions::freeze() {
     FrozenSpace frozen;
     frozen.allocated = std::move(allocated_);
     frozen.freed = std::move(freed_);
+    frozen.bad_blocks = bad_blocks_;
     allocated_.clear();
     freed_.clear();
     for (uint32_t r = 0; r < regions_.size(); ++r) {
@@ -432,8 +436,16 @@ io::Task<Result<std::vector<uint64_t>>> Regions::read_live(uint32_t index) {
 }
 
 io::Task<Result<void>> Regions::load_maps(uint32_t index) {
+    // A checkpoint may make another slot count while this one is read.
+    const RegionEntry before = regions_[index].entry;
     Result<std::vector<uint64_t>> live = co_await read_live(index);
+    if (regions_[index].entry.in_use && !regions_[index].maps &&
+        (regions_[index].entry.bitmap_slot != before.bitmap_slot ||
+         regions_[index].entry.bitmap_crc != before.bitmap_crc)) {
+        co_return co_await load_maps(index);
+    }
     Region& region = regions_[index];
+    if (!region.entry.in_use) co_return Result<void>{};  // it was given up meanwhile
     if (region.maps) co_return Result<void>{};  // loaded by somebody else meanwhile
     if (!live.ok()) {
         if (!region.damaged) {

@@ -53,6 +53,7 @@ struct FrozenSpace {
         bool retire;  // nothing lives in it: becomes unused
     };
     std::vector<Update> updates;
+    uint64_t bad_blocks = 0;      // among what is allocated for ever
     std::vector<uint32_t> fresh;  // regions assigned, with no bitmap on disk yet
 };
 

@@ -122,16 +122,11 @@ io::Task<Result<void>> delete_snapshot(Core& core, Uuid uuid) {
         co_return Error(ErrorCode::in_use, fmt::format("snapshot {} is attached ({} times)",
                                                        snapshot->record.name, snapshot->readers));
     }
-    const ObjectId id = snapshot->record.id;
     StructureRecord change;
     change.put(snapshot->record);
     change.items.back().object.set(ObjectRecord::kDeleted, true);
     change.items.back().object.cursor = 0;
-    CO_TRY(co_await commit_structure(core, std::move(change)));
-    if (Object* gone = core.objects.find(id); gone != nullptr) {
-        gone->changed_generation = core.superblock.generation;
-    }
-    co_return Result<void>{};
+    co_return co_await commit_structure(core, std::move(change));
 }
 
 io::Task<Result<Uuid>> clone_snapshot(Core& core, Uuid uuid, VolumeSpec spec) {
@@ -226,7 +221,6 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
     orphan.origin = volume->record.origin;
     orphan.flags = ObjectRecord::kDeleted |
                    (volume->record.flags & (ObjectRecord::kHasOrigin | ObjectRecord::kHydrated));
-    const ObjectId orphan_id = orphan.id;
     StructureRecord change;
     change.put(orphan);
     change.copy(volume->record.id, orphan.id);
@@ -241,11 +235,7 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
                  (snapshot->record.flags & (ObjectRecord::kHasOrigin | ObjectRecord::kHydrated));
     change.copy(snapshot->record.id, volume->record.id);
     change.set_epoch(core.epoch + 1);
-    CO_TRY(co_await commit_structure(core, std::move(change)));
-    if (Object* gone = core.objects.find(orphan_id); gone != nullptr) {
-        gone->changed_generation = core.superblock.generation;
-    }
-    co_return Result<void>{};
+    co_return co_await commit_structure(core, std::move(change));
 }
 
 }  // namespace stoa::pool

@@ -15,13 +15,16 @@ Result<void> apply_put(Core& core, const ObjectRecord& record) {
     if (Object* existing = core.objects.find(record.id); existing != nullptr) {
         ObjectRecord next = record;
         next.mapped = existing->record.mapped;
+        if (!existing->record.has(ObjectRecord::kDeleted)) {
+            existing->deleted_after_freeze = core.freezes;
+        }
         core.objects.update(*existing, std::move(next));
         return {};
     }
     ObjectRecord fresh = record;
     fresh.root = Entry{};
     fresh.mapped = 0;
-    core.objects.add(std::move(fresh));
+    core.objects.add(std::move(fresh)).deleted_after_freeze = core.freezes;
     return {};
 }
 

@@ -195,6 +195,23 @@ private:
     Object& object_;
 };
 
+// Everything that `object` shares with its parent becomes its own.
+io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
+    for (BlockIndex first = 0; first < object.record.size_blocks();) {
+        CO_TRY(still_here(core, volume));
+        CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
+        const BlockIndex end = found.end(first);
+        if (found.leaf != nullptr) {
+            const size_t count = std::min<uint64_t>(kFanout, object.record.size_blocks() - first);
+            CO_TRY(co_await flatten_leaf(core, object, first, count));
+        }
+        first = end;
+        co_await core.executor.yield();
+    }
+    // Nodes without data are shared still.
+    co_return co_await own_all_nodes(core, object);
+}
+
 }  // namespace
 
 io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume) {
@@ -241,33 +258,17 @@ io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
         CO_TRY(co_await commit_structure(core, std::move(change)));
     }
     const Hold hold(*object);
-    for (BlockIndex first = 0; first < object->record.size_blocks();) {
-        CO_TRY(still_here(core, volume));
-        CO_TRY_ASSIGN(const Found found, co_await look_up(core, *object, first));
-        if (found.leaf != nullptr) {
-            const size_t count =
-                std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
-            CO_TRY(co_await flatten_leaf(core, *object, first, count));
-        }
-        first = found.end(first);
-        co_await core.executor.yield();
-    }
-    // Nodes that are still shared become the volume's own in the checkpoint's copies: make sure
-    // that no node of the parent is left in the tree.
-    CO_TRY(co_await own_all_nodes(core, *object));
+    Result<void> copied = co_await copy_shared(core, *object, volume);
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY(still_here(core, volume));
-    if (!core.objects.snapshots_of(object->record.id).empty()) {
-        co_return Error(ErrorCode::in_use,
-                        fmt::format("volume {} got a snapshot while it was flattened",
-                                    object->record.name));
-    }
+    // What failed for good does not leave the volume marked; a close or crash goes on later.
     StructureRecord change;
     change.put(object->record);
     ObjectRecord& next = change.items.back().object;
     next.set(ObjectRecord::kFlattening, false);
-    next.parent = 0;
-    co_return co_await commit_structure(core, std::move(change));
+    if (copied.ok()) next.parent = 0;
+    CO_TRY(co_await commit_structure(core, std::move(change)));
+    co_return copied;
 }
 
 }  // namespace stoa::pool

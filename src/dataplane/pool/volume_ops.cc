@@ -110,7 +110,6 @@ io::Task<Result<void>> delete_volume(Core& core, Uuid volume) {
     // The volume's own mark decides; its snapshots follow (after a crash, by the reclaimer).
     if (Object* gone = core.objects.find(id); gone != nullptr) {
         core.regions.give_back(gone->stream);
-        gone->changed_generation = core.superblock.generation;
     }
     co_return Result<void>{};
 }
@@ -149,6 +148,7 @@ io::Task<Result<void>> resize_volume(Core& core, Uuid volume, uint64_t size_byte
         change.put(object->record);
         ObjectRecord& next = change.items.back().object;
         next.size_bytes = size_bytes;
+        next.cursor = object->record.size_blocks();  // trimmed up to here
         next.set(ObjectRecord::kTrimming, true);
         CO_TRY(co_await commit_structure(core, std::move(change)));
     }
@@ -167,14 +167,15 @@ io::Task<Result<void>> resize_volume(Core& core, Uuid volume, uint64_t size_byte
 
 io::Task<Result<void>> trim_beyond_end(Core& core, Object& object) {
     const uint64_t size = object.record.size_bytes;
-    if (!MUTANT(38)) {
-        CO_TRY(co_await punch_holes(core, object, object.record.size_blocks(),
-                                    kBlocksPerTree - object.record.size_blocks(), true));
+    const BlockIndex first = object.record.size_blocks();
+    if (object.record.cursor > first && !MUTANT(38)) {
+        CO_TRY(co_await punch_holes(core, object, first, object.record.cursor - first, true));
     }
     if (size % kBlockBytes != 0) CO_TRY(co_await zero_tail(core, object));
     StructureRecord change;
     change.put(object.record);
     change.items.back().object.set(ObjectRecord::kTrimming, false);
+    change.items.back().object.cursor = 0;
     co_return co_await commit_structure(core, std::move(change), true);
 }
 
