@@ -112,6 +112,7 @@ private:
     std::map<Uuid, block::Volume*> handles_;
     std::optional<Model> after_;  // the model, if the operation under way is done
     bool uncertain_ = false;
+    bool had_clones_ = false;  // hidden snapshots are possible
     uint64_t names_ = 0;
 };
 

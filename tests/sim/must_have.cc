@@ -259,6 +259,43 @@ void commits_over_a_cut_tail(Actions& actions, Verdict& verdict) {
     }
 }
 
+// One copy of the journal is enough, whichever.
+void journal_survives_the_loss_of_a_copy(Actions& actions, Verdict& verdict) {
+    World& world = actions.world();
+    const Uuid v = first_volume(actions);
+    const uint64_t journal_bytes = world.options().journal_blocks * kBlockBytes;
+    for (uint64_t copy = 0; copy < 2 && !actions.ended(); ++copy) {
+        for (uint64_t block = 0; block < 4; ++block) actions.run_write(v, block * kBlock, 4, true);
+        if (actions.ended()) return;
+        world.crash_now({.process_only = false, .policy = {.keep = io::sim::CrashKeep::all}});
+        if (!world.restart(verdict)) return;
+        const uint64_t start = world.journal_start_bytes() + copy * journal_bytes;
+        for (uint64_t at = 0; at < journal_bytes; at += kBlockBytes) {
+            world.disks().front()->flip_bit(start + at + 100, 3);
+        }
+        if (!actions.recover(true)) return;
+    }
+}
+
+void many_blocks(Actions& actions, Verdict&) {
+    const auto v = actions.create_volume(200 * kBlockBytes);
+    if (v) actions.run_write(*v, 0, 200 * kBlock);
+    if (v) actions.checkpoint();
+}
+
+// The records of one flush fill several journal blocks: all of them count, or none.
+void torn_commit_is_none(Actions& actions, Verdict&) {
+    const Uuid v = first_volume(actions);
+    for (uint64_t block = 0; block < 160; block += 2) {
+        actions.run_discard(v, block * kBlock, kBlock);
+    }
+    actions.run_flush(v);
+    for (uint64_t block = 1; block < 160; block += 2) {
+        actions.run_discard(v, block * kBlock, kBlock);
+    }
+    actions.run_flush(v);
+}
+
 // ---- connections
 
 void old_write_never_wins(Actions& actions, Verdict& verdict) {
@@ -364,6 +401,30 @@ void discarded_origin_stays_away(Actions& actions, Verdict&) {
     actions.check_all();
 }
 
+io::Task<void> hydrate_beside(Actions& actions, Uuid volume, Verdict& verdict) {
+    const Result<void> result = co_await actions.world().pool().hydrate(volume);
+    if (!result.ok() && !actions.world().crashed()) {
+        verdict.fail("operation", "hydrate: " + result.error().message());
+    }
+}
+
+// Hydration never overwrites what was written or discarded while it ran.
+void hydration_never_wins(Actions& actions, Verdict& verdict) {
+    for (uint64_t round = 0; round < 12 && !actions.ended(); ++round) {
+        const auto v = actions.create_volume(6 * kBlockBytes, true);
+        if (!v || !actions.attach(*v)) return;
+        run_group(actions, verdict, [&](io::TaskGroup& group) {
+            group.spawn(hydrate_beside(actions, *v, verdict));
+            for (uint64_t block = 0; block < 6; ++block) {
+                steps(actions, round);
+                if (block == 2) group.spawn(actions.discard(*v, block * kBlock, kBlock));
+                else group.spawn(actions.write(*v, block * kBlock + block, 2, false, false));
+            }
+        });
+        actions.remove_volume(*v);
+    }
+}
+
 // A read that takes half a minute gets the content of its time, whatever is written meanwhile.
 void reader_keeps_its_blocks(Actions& actions, Verdict& verdict) {
     const Uuid v = first_volume(actions);
@@ -421,8 +482,12 @@ const std::vector<Sequence>& must_have_sequences() {
         {"overwrite_beside_a_checkpoint", one_volume, overwrite_beside_a_checkpoint, true,
          WorldOptions{}},
         {"commits_over_a_cut_tail", one_volume, commits_over_a_cut_tail, false, WorldOptions{}},
+        {"journal_survives_the_loss_of_a_copy", one_volume, journal_survives_the_loss_of_a_copy,
+         false, quiet()},
+        {"torn_commit_is_none", many_blocks, torn_commit_is_none, true, quiet()},
         {"old_write_never_wins", one_volume, old_write_never_wins, false, WorldOptions{}},
         {"discarded_origin_stays_away", {}, discarded_origin_stays_away, false, quiet()},
+        {"hydration_never_wins", {}, hydration_never_wins, false, WorldOptions{}},
         {"reader_keeps_its_blocks", one_volume, reader_keeps_its_blocks, false, quiet()},
         {"full_pool_holds_writes", {}, full_pool_holds_writes, false, tiny()},
     };

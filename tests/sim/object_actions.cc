@@ -99,6 +99,7 @@ std::optional<Uuid> Actions::clone(Uuid snapshot, uint64_t size_bytes) {
     if (ended()) return std::nullopt;
     pool::VolumeSpec spec;
     spec.uuid = next_uuid();
+    had_clones_ = true;
     spec.name = fmt::format("c{}", model_.next_operation());
     spec.size_bytes = size_bytes;
     after_ = model_;
@@ -116,6 +117,7 @@ void Actions::roll_back(Uuid volume, Uuid snapshot) {
     if (ended()) return;
     after_ = model_;
     after_->roll_back(volume, snapshot);
+    had_clones_ = true;
     world_.trace(fmt::format("roll {} back to {}", model_.trees().at(volume).name,
                              model_.trees().at(snapshot).name));
     finish(world_.run(world_.pool().rollback(volume, snapshot), "rollback", verdict_), "rollback");

@@ -141,6 +141,7 @@ void World::learn_layout() {
     const uint64_t indexes = load_le<uint32_t>(label.data() + 68);
     options_.region_blocks = load_le<uint32_t>(label.data() + 52);
     data_start_bytes_ = load_le<uint64_t>(label.data() + 80) * kBlockBytes;
+    journal_start_bytes_ = (3 + 2 * indexes + 2 * tables) * kBlockBytes;
     const uint64_t second = 3 + 2 * (2 * indexes + 2 * tables) + 2 * journal_blocks;
     superblocks_ = {1, 2, second, second + 1};
 }

@@ -126,6 +126,8 @@ public:
     std::vector<std::unique_ptr<io::sim::Disk>>& disks() { return disks_; }
     // First byte of the data regions of every device.
     [[nodiscard]] uint64_t data_start_bytes() const { return data_start_bytes_; }
+    // First byte of the first copy of the journal, on the first device.
+    [[nodiscard]] uint64_t journal_start_bytes() const { return journal_start_bytes_; }
     Origin& add_origin(const Uuid& uuid, uint64_t id, uint64_t size_bytes);
     void trace(const std::string& text) const;
     void set_knobs(const pool::TestKnobs& knobs) { options_.knobs = knobs; }
@@ -161,6 +163,7 @@ private:
     uint64_t events_ = 0;
     uint64_t opens_ = 0;
     uint64_t data_start_bytes_ = 0;
+    uint64_t journal_start_bytes_ = 0;
     std::vector<uint64_t> superblocks_;  // their positions, in blocks
 };
 

@@ -29,6 +29,7 @@ io::Task<int> Devices::flush_touched() {
     int error = 0;
     if (MUTANT(1)) co_return 0;  // a flush is skipped
     io::Mutex::Guard guard = co_await flush_lock_.lock();
+    if (flush_error_ != 0 && !MUTANT(48)) co_return flush_error_;
     io::TaskGroup group(executor_);
     bool first = true;
     for (PoolDevice& d : list) {
@@ -40,6 +41,7 @@ io::Task<int> Devices::flush_touched() {
         group.spawn(flush_one(d, error));
     }
     co_await group.join();
+    if (error != 0) flush_error_ = error;
     co_return error;
 }
 

@@ -31,6 +31,8 @@ public:
     io::Task<int> read(size_t device, uint64_t block, MutableBytes into);
     io::Task<int> write(size_t device, uint64_t block, ConstBytes from);
     // Flushes every device written since its last flush; all at once. 0 or the first errno.
+    // After one failure every later call fails: the device may have dropped what it was to make
+    // durable, and a flush that succeeds afterwards says nothing about that.
     // One call at a time: a flush that another call has in flight must end before this one may
     // say that the device needs none.
     io::Task<int> flush_touched();
@@ -43,6 +45,7 @@ private:
     io::Executor& executor_;
     io::Mutex flush_lock_;
     uint64_t flushes_ = 0;
+    int flush_error_ = 0;
 };
 
 }  // namespace stoa::pool

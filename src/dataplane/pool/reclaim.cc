@@ -262,9 +262,10 @@ io::Task<Result<bool>> work_once(Core& core) {
 
 namespace {
 
-// A deleted parent that stays only because `tree` and one other, or nobody else, hang on it.
+// The hidden parent that would go, too, when `tree` goes: at most one other child hangs on it. A
+// tree that leaves a child behind is replaced by it, and nothing changes for the parent.
 const Object* hidden_parent_freed_by(const Core& core, const Object& tree) {
-    if (!tree.children.empty() && !is_gone(core, tree)) return nullptr;
+    if (tree.children.size() > (is_gone(core, tree) ? 1U : 0U)) return nullptr;
     const Object* parent = core.objects.find(tree.record.parent);
     if (parent == nullptr || !is_gone(core, *parent) || parent->children.size() > 2) {
         return nullptr;

@@ -199,6 +199,11 @@ io::Task<Result<void>> recover(Core& core) {
     }
     const bool nothing_new = scan.last_commit == from.commit && !takes_over;
     if (!core.options.read_only) {
+        // What the dead process wrote may still be in the devices' caches only: it was read back
+        // above, and must be durable before the cut says that it stands.
+        for (PoolDevice& device : core.devices.list) {
+            device.touched = device.device != nullptr && !MUTANT(47);
+        }
         core.blocks.set_writable(true);
         core.owner = core.random_uuid();
         if (takes_over) core.superblock.acknowledged_incarnation =
