@@ -53,7 +53,8 @@ class Fixture {
 public:
     Fixture(uint64_t device_bytes, uint64_t volume_bytes)
         : reactor_(must(io::Reactor::create())),
-          device_(must(io::MemoryDevice::create(*reactor_, "memory", {.size_bytes = device_bytes}))) {
+          device_(
+              must(io::MemoryDevice::create(*reactor_, "memory", {.size_bytes = device_bytes}))) {
         CreateOptions create;
         create.name = "bench";
         must(reactor_->run(Pool::create(*reactor_, {device_.get()}, create)));
@@ -129,9 +130,8 @@ void random_4k(benchmark::State& state, bool writes) {
         fixture.reactor().run(run_workers(fixture.reactor(), *fixture.volume, load, 32));
     }
     const auto total = static_cast<double>(state.iterations()) * static_cast<double>(kBatch);
-    state.counters["us_per_io"] = benchmark::Counter(
-        total / 1e6,
-        benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+    state.counters["us_per_io"] =
+        benchmark::Counter(total / 1e6, benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
     const Counters counters = fixture.pool->counters();
     state.counters["checkpoints"] = static_cast<double>(counters.checkpoints);
     state.counters["node_writes"] = static_cast<double>(counters.node_writes);

@@ -20,7 +20,7 @@ TABLE = ROOT / "docs/mutants.md"
 PROGRAM = Path(os.environ.get("STOA_SIM_PROGRAM", ROOT / "build/mutants/bin/stoa-sim"))
 SECONDS = int(os.environ.get("STOA_MUTANT_SECONDS", "120"))
 JOBS = int(os.environ.get("STOA_MUTANT_JOBS", "2"))
-ROW = re.compile(r"^\|\s*(\d+)\s*\|\s*([^|]+?)\s*\|(.*)\|\s*$")
+ROW = re.compile(r"^\|\s*(\d+)\s*\|\s*([^|]+?)\s*\|(.*)$")
 
 
 def listed():

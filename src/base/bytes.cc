@@ -9,8 +9,8 @@ bool is_zero(ConstBytes bytes) {
     while (left >= 64) {
         uint64_t words[8];
         std::memcpy(words, p, sizeof words);
-        const uint64_t any = words[0] | words[1] | words[2] | words[3] | words[4] | words[5] |
-                             words[6] | words[7];
+        const uint64_t any =
+            words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7];
         if (any != 0) return false;
         p += 64;
         left -= 64;

@@ -8,8 +8,8 @@ namespace stoa {
 
 }  // namespace stoa
 
-#define CHECK(expression)                                                        \
-    do {                                                                         \
-        if (!(expression)) [[unlikely]]                                          \
-            ::stoa::check_failed(#expression, __FILE__, __LINE__);               \
+#define CHECK(expression)                                          \
+    do {                                                           \
+        if (!(expression)) [[unlikely]]                            \
+            ::stoa::check_failed(#expression, __FILE__, __LINE__); \
     } while (false)

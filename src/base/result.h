@@ -91,17 +91,17 @@ private:
 #define STOA_CONCAT(a, b) STOA_CONCAT_INNER(a, b)
 
 // TRY(expression): returns the error of a Result<void> from the enclosing function.
-#define TRY(expression)                                      \
-    do {                                                     \
-        auto try_result = (expression);                      \
+#define TRY(expression)                                       \
+    do {                                                      \
+        auto try_result = (expression);                       \
         if (!try_result.ok()) return try_result.take_error(); \
     } while (false)
 
 // TRY_ASSIGN(auto x, expression): the value, or returns the error.
-#define TRY_ASSIGN(target, expression)                                               \
-    auto STOA_CONCAT(try_value_, __LINE__) = (expression);                           \
-    if (!STOA_CONCAT(try_value_, __LINE__).ok())                                     \
-        return STOA_CONCAT(try_value_, __LINE__).take_error();                       \
+#define TRY_ASSIGN(target, expression)                         \
+    auto STOA_CONCAT(try_value_, __LINE__) = (expression);     \
+    if (!STOA_CONCAT(try_value_, __LINE__).ok())               \
+        return STOA_CONCAT(try_value_, __LINE__).take_error(); \
     target = *std::move(STOA_CONCAT(try_value_, __LINE__))
 
 // The same inside a coroutine; the expression usually contains co_await.
@@ -111,8 +111,8 @@ private:
         if (!try_result.ok()) co_return try_result.take_error(); \
     } while (false)
 
-#define CO_TRY_ASSIGN(target, expression)                                            \
-    auto STOA_CONCAT(try_value_, __LINE__) = (expression);                           \
-    if (!STOA_CONCAT(try_value_, __LINE__).ok())                                     \
-        co_return STOA_CONCAT(try_value_, __LINE__).take_error();                    \
+#define CO_TRY_ASSIGN(target, expression)                         \
+    auto STOA_CONCAT(try_value_, __LINE__) = (expression);        \
+    if (!STOA_CONCAT(try_value_, __LINE__).ok())                  \
+        co_return STOA_CONCAT(try_value_, __LINE__).take_error(); \
     target = *std::move(STOA_CONCAT(try_value_, __LINE__))

@@ -20,6 +20,11 @@ bool Actions::tolerated(const Error& error) {
 bool Actions::accept(const Result<void>& result, const char* what) {
     if (world_.crashed()) return false;  // nobody heard the answer
     if (result.ok()) return true;
+    if (result.error().code() == ErrorCode::busy) {
+        // Refused while a flatten or shrink runs, which a crash may have left to the background.
+        world_.trace(fmt::format("{}: {}", what, result.error().message()));
+        return false;
+    }
     if (tolerated(result.error())) {
         uncertain_ = true;
         world_.trace(fmt::format("{}: {}", what, result.error().message()));

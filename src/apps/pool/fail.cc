@@ -1,3 +1,4 @@
+// Errors of the tool, told to the user, and its exit codes.
 #include <fmt/format.h>
 
 #include <cstdio>

@@ -1,3 +1,4 @@
+// Runs a command with the pool on the given devices open.
 #include <fmt/format.h>
 
 #include <cstdio>

@@ -20,10 +20,10 @@ enum class DeviceOp : uint8_t { read, write, flush, discard };
 class DeviceRequest : public Continuation {
 public:
     DeviceOp op = DeviceOp::read;
-    std::byte* data = nullptr;   // read, write: `length_bytes` bytes; stays valid until completion
-    uint64_t offset_bytes = 0;   // multiple of 512
-    uint64_t length_bytes = 0;   // multiple of 512
-    int error = 0;               // result: 0 or an errno (positive)
+    std::byte* data = nullptr;  // read, write: `length_bytes` bytes; stays valid until completion
+    uint64_t offset_bytes = 0;  // multiple of 512
+    uint64_t length_bytes = 0;  // multiple of 512
+    int error = 0;  // result: 0 or an errno (positive)
 
 protected:
     ~DeviceRequest() = default;

@@ -63,7 +63,8 @@ public:
           subtrees_(core.executor, kSubtreesAtOnce) {}
 
     // When it resolves, `root` names an address (unless it names no node).
-    io::Task<Result<void>> flush(Entry& root) {
+    io::Task<Result<void>> flush(Entry& root, RegionClass leaf_class = RegionClass::leaf) {
+        leaf_class_ = leaf_class;
         if (!root.is_handle()) co_return Result<void>{};
         Result<void> outcome;
         Node& node = core_.cache.at(static_cast<uint32_t>(root.address()));
@@ -156,7 +157,7 @@ private:
     }
 
     io::Task<Result<void>> write_node(Node& node) {
-        const RegionClass wanted = node.level == 0 ? RegionClass::leaf : RegionClass::meta;
+        const RegionClass wanted = node.level == 0 ? leaf_class_ : RegionClass::meta;
         ++node.pins;
         for (int attempt = 1;; ++attempt) {
             Result<BlockAddress> address = co_await core_.regions.allocate_node(wanted);
@@ -186,6 +187,7 @@ private:
 
     Core& core_;
     FrozenSpace* space_;
+    RegionClass leaf_class_ = RegionClass::leaf;
     io::Semaphore writes_;
     io::Semaphore subtrees_;
 };
@@ -266,7 +268,7 @@ io::Task<Result<void>> write_objects(Core& core, Frozen& frozen) {
     }
     core.object_writer.set_space(nullptr);
     CO_TRY(outcome);
-    co_return co_await flusher.flush(core.object_tree.record.root);
+    co_return co_await flusher.flush(core.object_tree.record.root, RegionClass::meta);
 }
 
 // Writes the table and index blocks that changed to their other slots; `next` gets the index.
@@ -308,8 +310,7 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
             store_le(buffer.data() + n * 8 + 4, tables[t].slot);
         }
         const auto slot = static_cast<uint8_t>(next.index[i].crc == 0 ? 0 : 1 - next.index[i].slot);
-        next.index[i] = {stored_crc(core.checksums.block(buffer.bytes(), index_place(i), 0)),
-                         slot};
+        next.index[i] = {stored_crc(core.checksums.block(buffer.bytes(), index_place(i), 0)), slot};
         for (int copy = 0; copy < 2; ++copy) {
             const size_t device = next.placement[static_cast<size_t>(copy)];
             if (core.devices.list[device].device == nullptr) continue;
@@ -422,7 +423,6 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
         next.journal_start = core.journal.next_block();
         next.commit = core.journal.last_commit();
         next.sequence = core.durable_sequence;
-        if (MUTANT(37)) core.journal.advance_tail(next.journal_start);  // before it is superseded
     }
     if (MUTANT(17)) CO_TRY(co_await write_superblock(core, next));  // before the nodes
     CO_TRY(co_await write_objects(core, frozen));

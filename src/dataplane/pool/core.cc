@@ -22,18 +22,17 @@ size_t nodes_for(uint64_t cache_bytes) {
 Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
            std::vector<PoolDevice> pool_devices, const Superblock& found)
     : executor(runs_on), options(std::move(with)), label(pool_label), checksums(pool_label.pool),
-      devices(runs_on),
-      regions(runs_on, devices, checksums, pool_label.region_blocks, pool_label.regions_max,
-              found.reserve_blocks),
+      devices(runs_on), regions(runs_on, devices, checksums, pool_label.region_blocks,
+                                pool_label.regions_max, found.reserve_blocks),
       blocks(devices, regions, checksums),
-      cache(runs_on, blocks, regions, nodes_for(options.cache_bytes)),
-      lineage(objects, reclaiming), writer(cache, regions, lineage),
-      log(options.acknowledged, kPrivateLogBytes, checksums),
+      cache(runs_on, blocks, regions, nodes_for(options.cache_bytes)), lineage(objects, reclaiming),
+      writer(cache, regions, lineage), log(options.acknowledged, kPrivateLogBytes, checksums),
       journal(runs_on, devices, checksums), bounce(runs_on, options.bounce_bytes),
-      superblock(found), object_writer(cache, regions, lineage),
-      epoch(found.epoch), next_object(found.next_object), commit_wanted(runs_on),
-      commit_done(runs_on), commit_lock(runs_on), checkpoint_lock(runs_on), checkpoint_signal(runs_on), room(runs_on),
-      readers_left(runs_on), workers(runs_on), background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
+      superblock(found), object_writer(cache, regions, lineage), epoch(found.epoch),
+      next_object(found.next_object), commit_wanted(runs_on), commit_done(runs_on),
+      commit_lock(runs_on), checkpoint_lock(runs_on), checkpoint_signal(runs_on), room(runs_on),
+      readers_left(runs_on), workers(runs_on), background(runs_on), structure_lock(runs_on),
+      work(runs_on), reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;
@@ -74,7 +73,8 @@ void Core::append(ConstBytes record) {
     }
     // Space that only a checkpoint can give back is wanted, or becomes much.
     const uint64_t quarantined = regions.quarantine();
-    if (quarantined > 0 && (held > 0 || quarantined > regions.data_available() / 4)) want_checkpoint();
+    if (quarantined > 0 && (held > 0 || quarantined > regions.data_available() / 4))
+        want_checkpoint();
 }
 
 void Core::want_checkpoint() {

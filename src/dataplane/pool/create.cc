@@ -21,10 +21,14 @@ struct Signature {
 };
 
 constexpr Signature kSignatures[] = {
-    {0, "STOALBL1", "a Stoa pool"},       {0x438, "\x53\xEF", "an ext2/3/4 file system"},
-    {0, "XFSB", "an XFS file system"},    {0x10040, "_BHRfS_M", "a btrfs file system"},
-    {0, "QFI\xFB", "a qcow2 image"},      {0, "LUKS\xBA\xBE", "a LUKS volume"},
-    {512, "EFI PART", "a GPT partition table"}, {512, "LABELONE", "an LVM physical volume"},
+    {0, "STOALBL1", "a Stoa pool"},
+    {0x438, "\x53\xEF", "an ext2/3/4 file system"},
+    {0, "XFSB", "an XFS file system"},
+    {0x10040, "_BHRfS_M", "a btrfs file system"},
+    {0, "QFI\xFB", "a qcow2 image"},
+    {0, "LUKS\xBA\xBE", "a LUKS volume"},
+    {512, "EFI PART", "a GPT partition table"},
+    {512, "LABELONE", "an LVM physical volume"},
     {510, "\x55\xAA", "a boot sector or partition table"},
 };
 
@@ -49,8 +53,7 @@ io::Task<Result<void>> refuse_signatures(io::Device& device) {
 uint32_t choose_region_blocks(uint64_t total_blocks) {
     const uint64_t wanted = total_blocks / kRegionsWanted;
     const uint64_t power = wanted == 0 ? 1 : std::bit_floor(wanted);
-    return static_cast<uint32_t>(
-        std::clamp<uint64_t>(power, kRegionBlocksMin, kRegionBlocksMax));
+    return static_cast<uint32_t>(std::clamp<uint64_t>(power, kRegionBlocksMin, kRegionBlocksMax));
 }
 
 uint64_t choose_journal_blocks(uint64_t total_blocks) {
@@ -61,20 +64,19 @@ uint64_t choose_journal_blocks(uint64_t total_blocks) {
 
 Result<void> check_options(const CreateOptions& options) {
     if (options.name.empty() || options.name.size() > kPoolNameBytesMax) {
-        return Error(ErrorCode::invalid_argument,
-                     fmt::format("'{}' is no pool name: 1 to {} bytes", options.name,
-                                 kPoolNameBytesMax));
+        return Error(ErrorCode::invalid_argument, fmt::format("'{}' is no pool name: 1 to {} bytes",
+                                                              options.name, kPoolNameBytesMax));
     }
     if (options.region_blocks != 0 &&
-        (!std::has_single_bit(options.region_blocks) ||
-         options.region_blocks < kRegionBlocksMin || options.region_blocks > kRegionBlocksMax)) {
+        (!std::has_single_bit(options.region_blocks) || options.region_blocks < kRegionBlocksMin ||
+         options.region_blocks > kRegionBlocksMax)) {
         return Error(ErrorCode::invalid_argument,
                      fmt::format("regions of {} blocks are not possible: a power of two from {} "
                                  "to {}",
                                  options.region_blocks, kRegionBlocksMin, kRegionBlocksMax));
     }
-    if (options.journal_blocks != 0 && (options.journal_blocks < 16 ||
-                                        options.journal_blocks > (uint64_t{1} << 24))) {
+    if (options.journal_blocks != 0 &&
+        (options.journal_blocks < 16 || options.journal_blocks > (uint64_t{1} << 24))) {
         return Error(ErrorCode::invalid_argument,
                      fmt::format("a journal of {} blocks is not possible: at least 16",
                                  options.journal_blocks));
@@ -87,10 +89,10 @@ Result<void> check_options(const CreateOptions& options) {
 Label make_geometry(uint64_t total_blocks, const CreateOptions& options) {
     Label label;
     label.name = options.name;
-    label.region_blocks = options.region_blocks != 0 ? options.region_blocks
-                                                     : choose_region_blocks(total_blocks);
-    label.journal_blocks = options.journal_blocks != 0 ? options.journal_blocks
-                                                       : choose_journal_blocks(total_blocks);
+    label.region_blocks =
+        options.region_blocks != 0 ? options.region_blocks : choose_region_blocks(total_blocks);
+    label.journal_blocks =
+        options.journal_blocks != 0 ? options.journal_blocks : choose_journal_blocks(total_blocks);
     const uint64_t capacity = options.capacity_max_bytes != 0
                                   ? options.capacity_max_bytes / kBlockBytes
                                   : 8 * total_blocks;
@@ -98,10 +100,10 @@ Label make_geometry(uint64_t total_blocks, const CreateOptions& options) {
         std::max<uint64_t>(std::max(capacity, total_blocks) / label.region_blocks + 1, 64);
     label.regions_max = static_cast<uint32_t>(std::min<uint64_t>(
         regions, uint64_t{kIndexBlocksMax} * kTablesPerIndexBlock * kRegionsPerTableBlock));
-    label.table_blocks = static_cast<uint32_t>(
-        (label.regions_max + kRegionsPerTableBlock - 1) / kRegionsPerTableBlock);
-    label.index_blocks = static_cast<uint32_t>(
-        (label.table_blocks + kTablesPerIndexBlock - 1) / kTablesPerIndexBlock);
+    label.table_blocks = static_cast<uint32_t>((label.regions_max + kRegionsPerTableBlock - 1) /
+                                               kRegionsPerTableBlock);
+    label.index_blocks = static_cast<uint32_t>((label.table_blocks + kTablesPerIndexBlock - 1) /
+                                               kTablesPerIndexBlock);
     label.data_start = (DeviceLayout::system_blocks(label) + 63) / 64 * 64;
     return label;
 }
@@ -188,7 +190,8 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
         }
     }
     if (regions > label.regions_max) {
-        co_return Error(ErrorCode::invalid_argument, "the pool is larger than its maximum capacity");
+        co_return Error(ErrorCode::invalid_argument,
+                        "the pool is larger than its maximum capacity");
     }
     const uint64_t usable = regions * label.region_blocks;
     constexpr uint64_t kLeast = (uint64_t{64} << 20) / kBlockBytes;
@@ -203,9 +206,8 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
     const DeviceLayout layout(label);
     for (io::Device* device : devices) {
         for (const auto& copy : layout.superblock) {
-            const int error =
-                co_await device->write(copy[superblock.generation % 2] * kBlockBytes,
-                                       block.bytes());
+            const int error = co_await device->write(copy[superblock.generation % 2] * kBlockBytes,
+                                                     block.bytes());
             if (error != 0) {
                 co_return Error(ErrorCode::io,
                                 fmt::format("device {} cannot be written", device->name()), error);

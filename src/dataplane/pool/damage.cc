@@ -27,8 +27,8 @@ std::vector<Object*> ranges_of(Core& core, ObjectId tree) {
 
 void note_damage(Core& core, Object& object, BlockIndex block) {
     if (!core.writable()) return;
-    for (Object* range : object.damage_count > 0 ? ranges_of(core, object.record.id)
-                                                 : std::vector<Object*>{}) {
+    for (Object* range :
+         object.damage_count > 0 ? ranges_of(core, object.record.id) : std::vector<Object*>{}) {
         ObjectRecord record = range->record;
         if (block >= record.damage_first && block < record.damage_first + record.damage_blocks) {
             return;

@@ -13,12 +13,12 @@ Result<void> check_capacity(const Core& core, uint32_t more_regions) {
     uint64_t regions = more_regions;
     for (const DeviceSlot& slot : core.superblock.devices) regions += slot.physical_regions;
     if (regions > core.label.regions_max) {
-        return Error(ErrorCode::out_of_range,
-                     fmt::format("pool '{}' was created for at most {} bytes; it would get {}",
-                                 core.label.name,
-                                 uint64_t{core.label.regions_max} * core.label.region_blocks *
-                                     kBlockBytes,
-                                 regions * core.label.region_blocks * kBlockBytes));
+        return Error(
+            ErrorCode::out_of_range,
+            fmt::format("pool '{}' was created for at most {} bytes; it would get {}",
+                        core.label.name,
+                        uint64_t{core.label.regions_max} * core.label.region_blocks * kBlockBytes,
+                        regions * core.label.region_blocks * kBlockBytes));
     }
     return {};
 }
@@ -52,9 +52,9 @@ io::Task<Result<void>> add_device(Core& core, io::Device& device, bool force) {
     io::Mutex::Guard guard = co_await core.checkpoint_lock.lock();
     const size_t index = core.devices.list.size();
     if (index >= kDevicesMax) {
-        co_return Error(ErrorCode::out_of_range,
-                        fmt::format("pool '{}' has its maximum of {} devices", core.label.name,
-                                    kDevicesMax));
+        co_return Error(
+            ErrorCode::out_of_range,
+            fmt::format("pool '{}' has its maximum of {} devices", core.label.name, kDevicesMax));
     }
     const uint32_t regions = physical_regions(device, core.label);
     if (regions == 0) {

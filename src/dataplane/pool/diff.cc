@@ -65,8 +65,8 @@ private:
         }
         // Fetched from the origin: what an absent block shows as well.
         const auto fetched = [&](const Entry& x, const Entry& y, bool y_asks) {
-            return (x.flags() & Entry::kHydrated) != 0 && y.kind() == EntryKind::absent &&
-                   y_asks && same_origin;
+            return (x.flags() & Entry::kHydrated) != 0 && y.kind() == EntryKind::absent && y_asks &&
+                   same_origin;
         };
         if (fetched(a, b, origin_b) || fetched(b, a, origin_a)) return true;
         // Moved to another address, birth kept.
@@ -108,13 +108,13 @@ private:
                 if (!full_) cursor = until;
                 return;
             }
-            const Node* node_a = nullptr;
-            const Node* node_b = nullptr;
-            if (a_node && (node_a = core_.cache.resident(a)) == nullptr) {
+            const Node* node_a = a_node ? core_.cache.resident(a) : nullptr;
+            const Node* node_b = b_node ? core_.cache.resident(b) : nullptr;
+            if (a_node && node_a == nullptr) {
                 missing = {a, level};
                 return;
             }
-            if (b_node && (node_b = core_.cache.resident(b)) == nullptr) {
+            if (b_node && node_b == nullptr) {
                 missing = {b, level};
                 return;
             }

@@ -120,18 +120,18 @@ Result<Label> decode_label(ConstBytes block) {
                                  "flags {:#x})",
                                  label.name, label.incompat));
     }
-    const bool geometry =
-        label.device_index < kDevicesMax && std::has_single_bit(label.region_blocks) &&
-        label.region_blocks >= kRegionBlocksMin && label.region_blocks <= kRegionBlocksMax &&
-        label.journal_blocks >= 16 && label.journal_blocks <= (uint64_t{1} << 24) &&
-        label.regions_max >= 1 &&
-        label.table_blocks ==
-            (label.regions_max + kRegionsPerTableBlock - 1) / kRegionsPerTableBlock &&
-        label.index_blocks ==
-            (label.table_blocks + kTablesPerIndexBlock - 1) / kTablesPerIndexBlock &&
-        label.index_blocks <= kIndexBlocksMax &&
-        label.data_start >= DeviceLayout::system_blocks(label) &&
-        label.data_start < (uint64_t{1} << 40);
+    const bool geometry = label.device_index < kDevicesMax &&
+                          std::has_single_bit(label.region_blocks) &&
+                          label.region_blocks >= kRegionBlocksMin &&
+                          label.region_blocks <= kRegionBlocksMax && label.journal_blocks >= 16 &&
+                          label.journal_blocks <= (uint64_t{1} << 24) && label.regions_max >= 1 &&
+                          label.table_blocks == (label.regions_max + kRegionsPerTableBlock - 1) /
+                                                    kRegionsPerTableBlock &&
+                          label.index_blocks == (label.table_blocks + kTablesPerIndexBlock - 1) /
+                                                    kTablesPerIndexBlock &&
+                          label.index_blocks <= kIndexBlocksMax &&
+                          label.data_start >= DeviceLayout::system_blocks(label) &&
+                          label.data_start < (uint64_t{1} << 40);
     if (!geometry) return corrupt("label has an impossible geometry");
     return label;
 }
@@ -234,14 +234,14 @@ Result<Superblock> decode_superblock(ConstBytes block) {
     s.bad_blocks = load_le<uint64_t>(p + 176);
     if (cut_count < 1 || cut_count > kCutsMax || s.device_count < 1 ||
         s.device_count > kDevicesMax || s.placement[0] >= s.device_count ||
-        s.placement[1] >= s.device_count || s.epoch >= (uint64_t{1} << 48) ||
-        s.generation == 0 || !is_legal_entry(s.object_root, kRootLevel + 1)) {
+        s.placement[1] >= s.device_count || s.epoch >= (uint64_t{1} << 48) || s.generation == 0 ||
+        !is_legal_entry(s.object_root, kRootLevel + 1)) {
         return corrupt("superblock has impossible fields");
     }
     for (size_t i = 0; i < cut_count; ++i) {
         const std::byte* cut = p + 256 + i * 24;
-        s.cuts.push_back({load_le<uint64_t>(cut), load_le<uint64_t>(cut + 8),
-                          load_le<uint64_t>(cut + 16)});
+        s.cuts.push_back(
+            {load_le<uint64_t>(cut), load_le<uint64_t>(cut + 8), load_le<uint64_t>(cut + 16)});
         if (i > 0 && s.cuts[i].journal_block < s.cuts[i - 1].journal_block) {
             return corrupt("superblock has cuts out of order");
         }

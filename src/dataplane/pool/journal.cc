@@ -36,8 +36,8 @@ void JournalWriter::start(uint64_t incarnation, uint64_t next_block, uint64_t ta
 }
 
 void JournalWriter::seal_block(std::byte* block, uint64_t number, uint64_t commit,
-                               uint64_t generation, uint64_t proven, uint32_t index,
-                               uint16_t flags, uint16_t payload_bytes, uint32_t chain) {
+                               uint64_t generation, uint64_t proven, uint32_t index, uint16_t flags,
+                               uint16_t payload_bytes, uint32_t chain) {
     std::memset(block, 0, kHeaderBytes);
     std::memset(block + kHeaderBytes + payload_bytes, 0, kJournalPayloadBytes - payload_bytes);
     store_le(block, kMagic);
@@ -61,7 +61,7 @@ io::Task<void> JournalWriter::write_copy(size_t copy, uint64_t first_block, Cons
     const uint64_t before_wrap = std::min(count, ring_blocks_ - at);
     int result = co_await devices_.write(place.device, place.start + at,
                                          blocks.first(before_wrap * kBlockBytes));
-    if (result == 0 && before_wrap < count) {
+    if (result == 0 && before_wrap < count && !MUTANT(35)) {
         result = co_await devices_.write(place.device, place.start,
                                          blocks.subspan(before_wrap * kBlockBytes));
     }
@@ -124,8 +124,7 @@ uint64_t JournalReader::incarnation_at(uint64_t number) const {
     return incarnation;
 }
 
-std::optional<JournalReader::Header> JournalReader::parse(ConstBytes block,
-                                                          uint64_t number) const {
+std::optional<JournalReader::Header> JournalReader::parse(ConstBytes block, uint64_t number) const {
     const std::byte* p = block.data();
     Header h;
     h.crc = load_le<uint32_t>(p + 4);
@@ -200,11 +199,9 @@ io::Task<Result<std::optional<ScannedCommit>>> JournalReader::next() {
         if (!header) break;
         proven_ = std::max(proven_, std::min(header->proven, commit_));
         const bool first = i == 0;
-        if (MUTANT(35) && (header->flags & kLast) != 0) {
-            // A stale or foreign last block passes.
-        } else if ((header->flags & kProof) != 0 || header->commit != commit.number ||
-            header->index != i || header->chain != chain ||
-            ((header->flags & kFirst) != 0) != first) {
+        if ((header->flags & kProof) != 0 || header->commit != commit.number ||
+                   header->index != i || header->chain != chain ||
+                   ((header->flags & kFirst) != 0) != first) {
             break;
         }
         chain = header->crc;
@@ -218,9 +215,8 @@ io::Task<Result<std::optional<ScannedCommit>>> JournalReader::next() {
         Result<Record> end = decode_record(ConstBytes(commit.payload).subspan(body), used);
         if (!end.ok() || !std::holds_alternative<CommitEnd>(*end)) break;
         const CommitEnd& totals = std::get<CommitEnd>(*end);
-        if ((totals.payload_bytes != body ||
-             totals.payload_crc != crc32c(ConstBytes(commit.payload).first(body))) &&
-            !MUTANT(35)) {
+        if (totals.payload_bytes != body ||
+            totals.payload_crc != crc32c(ConstBytes(commit.payload).first(body))) {
             break;
         }
         commit.payload.resize(body);
@@ -241,19 +237,21 @@ void JournalReader::look_for_damage(const Header& header, uint64_t cut,
     if (damage) return;
     if (header.generation > superblock_.generation ||
         header.incarnation > superblock_.incarnation) {
-        damage = fmt::format("journal block {} names superblock generation {} and incarnation {}, "
-                             "the newest found have {} and {}",
-                             header.number, header.generation, header.incarnation,
-                             superblock_.generation, superblock_.incarnation);
+        damage = fmt::format(
+            "journal block {} names superblock generation {} and incarnation {}, "
+            "the newest found have {} and {}",
+            header.number, header.generation, header.incarnation, superblock_.generation,
+            superblock_.incarnation);
         return;
     }
     if (header.number < cut || header.incarnation != incarnation_at(header.number)) return;
     // One commit may be in flight beyond the cut; a second one proves that the first was complete
     // once.
     if (header.commit > commit_ + 1 || header.proven > commit_) {
-        damage = fmt::format("journal block {} belongs to commit {} and proves commit {}, but "
-                             "commit {} is missing",
-                             header.number, header.commit, header.proven, commit_ + 1);
+        damage = fmt::format(
+            "journal block {} belongs to commit {} and proves commit {}, but "
+            "commit {} is missing",
+            header.number, header.commit, header.proven, commit_ + 1);
     }
 }
 

@@ -49,8 +49,8 @@ public:
 
     // Writes the next commit to both copies. `payload` are encoded records, without the commit
     // end, which is added here. Needs free_blocks(). Resolves to 0 or an errno; not durable yet.
-    io::Task<int> write_commit(std::vector<std::byte>& payload, CommitEnd end,
-                               uint64_t generation, uint64_t proven);
+    io::Task<int> write_commit(std::vector<std::byte>& payload, CommitEnd end, uint64_t generation,
+                               uint64_t proven);
     // The note that commit `commit` is durable; the next commit overwrites it.
     io::Task<int> write_proof(uint64_t commit, uint64_t generation);
 
@@ -88,8 +88,7 @@ public:
     JournalReader(Devices& devices, const Checksums& checksums, const Superblock& superblock,
                   std::array<JournalPlace, 2> places, uint64_t ring_blocks)
         : devices_(devices), checksums_(checksums), superblock_(superblock), places_(places),
-          ring_blocks_(ring_blocks), next_(superblock.journal_start),
-          commit_(superblock.commit) {}
+          ring_blocks_(ring_blocks), next_(superblock.journal_start), commit_(superblock.commit) {}
 
     // The next complete commit, or nothing at the cut. Errors: io.
     io::Task<Result<std::optional<ScannedCommit>>> next();

@@ -45,46 +45,56 @@ public:
           leaf_end_((change.first / kFanout + 1) * kFanout) {}
 
     // Everything in one breath. False: `missing` must be loaded first, nothing has changed.
+    //
+    // A path is copied only together with a record that makes a replay copy it, too: what the
+    // reclaimer frees (and journals) depends on which nodes the tree still shares.
     bool apply(Missing& missing, size_t& skipped) {
-        if (change_.content == nullptr && nothing_to_do(missing)) return !missing.any();
-        if (missing.any()) return false;
+        const Found found = find_leaf(core_.cache, object_.record.root, change_.first);
+        if (found.missing.any()) {
+            missing = found.missing;
+            return false;
+        }
+        bool any = false;
+        for (size_t i = 0; i < change_.count; ++i) {
+            const Entry old = found.entry(change_.first + i);
+            action_[i] = choose_action(i, old);
+            any = any || action_[i] == Action::set;
+            if (!decide_ownership(i, old, missing)) return false;
+        }
+        for (size_t i = 0; i < change_.count; ++i) {
+            if (action_[i] != Action::skip) continue;
+            if (change_.address[i] != 0) core_.regions.cancel_allocated({change_.address[i], 1});
+            ++skipped;
+        }
+        if (!any) return true;
         Node* leaf = core_.writer.writable_leaf(object_, change_.first, core_.epoch, missing);
-        if (leaf == nullptr) return false;
+        CHECK(leaf != nullptr);  // the path was found in memory above
         Entry* entries = leaf->entries + entry_index(change_.first, 0);
-        if (!decide_ownership(entries, missing)) return false;
         core_.objects.mark_dirty(object_);
-        if (change_.count == 1 && change_.expected == nullptr) {
+        if (change_.count == 1) {
             apply_single(entries);
         } else {
-            apply_many(entries, skipped);
+            apply_many(entries);
         }
         return true;
     }
 
 private:
-    // For pure holes: leaves the path alone when every block reads zero already.
-    bool nothing_to_do(Missing& missing) const {
-        const Found found = find_leaf(core_.cache, object_.record.root, change_.first);
-        if (found.missing.any()) {
-            missing = found.missing;
-            return true;
-        }
-        for (size_t i = 0; i < change_.count; ++i) {
-            if (!is_hole_already(object_, found.entry(change_.first + i))) return false;
-        }
-        return true;
+    enum class Action : uint8_t { set, keep, skip };
+
+    Action choose_action(size_t i, const Entry& old) const {
+        if (change_.expected != nullptr && old != change_.expected[i]) return Action::skip;
+        const bool no_change = change_.address[i] == 0 && is_hole_already(object_, old);
+        return no_change ? Action::keep : Action::set;
     }
 
-    bool decide_ownership(const Entry* entries, Missing& missing) {
-        for (size_t i = 0; i < change_.count; ++i) {
-            freed_[i] = false;
-            if (entries[i].kind() != EntryKind::data) continue;
-            const Ownership owner = ownership(core_, object_, change_.first + i, leaf_end_,
-                                              entries[i], missing);
-            if (owner == Ownership::unknown) return false;
-            freed_[i] = owner == Ownership::exclusive;
-        }
-        return true;
+    bool decide_ownership(size_t i, const Entry& old, Missing& missing) {
+        freed_[i] = false;
+        if (action_[i] != Action::set || old.kind() != EntryKind::data) return true;
+        const Ownership owner =
+            ownership(core_, object_, change_.first + i, leaf_end_, old, missing);
+        freed_[i] = owner == Ownership::exclusive;
+        return owner != Ownership::unknown;
     }
 
     Entry new_entry(size_t i) const {
@@ -93,8 +103,8 @@ private:
         if (address == 0) {
             return Entry::hole(birth, static_cast<uint8_t>(change_.flags & Entry::kHydrated));
         }
-        const uint32_t crc = core_.checksums.block({change_.content + i * kBlockBytes, kBlockBytes},
-                                                   address, birth);
+        const uint32_t crc =
+            core_.checksums.block({change_.content + i * kBlockBytes, kBlockBytes}, address, birth);
         return Entry::make(EntryKind::data, address, birth, crc, change_.flags);
     }
 
@@ -112,28 +122,22 @@ private:
     void apply_single(Entry* entries) {
         const Entry old = entries[0];
         const Entry now = new_entry(0);
-        if (now.kind() == EntryKind::hole && is_hole_already(object_, old)) return;
         std::byte record[96];
-        const size_t bytes = encode_single_block(object_.record.id, change_.first, now, old,
-                                                 freed_[0], record);
+        const size_t bytes =
+            encode_single_block(object_.record.id, change_.first, now, old, freed_[0], record);
         entries[0] = now;
         account(old, now, freed_[0]);
         core_.append({record, bytes});
     }
 
-    void apply_many(Entry* entries, size_t& skipped) {
+    void apply_many(Entry* entries) {
         std::vector<std::byte> encoded;
         MapRecord record;
         record.object = object_.record.id;
         for (size_t i = 0; i < change_.count; ++i) {
             const Entry old = entries[i];
-            if (change_.expected != nullptr && old != change_.expected[i]) {
-                if (change_.address[i] != 0) core_.regions.cancel_allocated({change_.address[i], 1});
-                ++skipped;
-                continue;
-            }
+            if (action_[i] != Action::set) continue;
             const Entry now = new_entry(i);
-            if (now.kind() == EntryKind::hole && is_hole_already(object_, old)) continue;
             if (!record.now.empty() && !continues(record, i, now)) flush(record, encoded);
             if (record.now.empty()) record.first = change_.first + i;
             record.now.push_back(now);
@@ -167,12 +171,12 @@ private:
     const MapChange& change_;
     BlockIndex leaf_end_;
     std::array<bool, kFanout> freed_{};
+    std::array<Action, kFanout> action_{};
 };
 
 }  // namespace
 
-io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object,
-                                             const MapChange& change) {
+io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const MapChange& change) {
     // The worst case: every block a record of its own.
     const size_t bytes = change.count * (72 + RecordLog::kFrameBytes);
     MapChangeResult result;

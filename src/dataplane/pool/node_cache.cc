@@ -10,6 +10,11 @@ namespace {
 
 constexpr size_t kPagesPerChunk = 64;
 
+// All of the object tree is doubled; of a volume's map the leaves are single.
+RegionClass node_class(int level, RegionClass content) {
+    return level == 0 && content == RegionClass::data ? RegionClass::leaf : RegionClass::meta;
+}
+
 size_t slot_of(BlockAddress address, size_t table_size) {
     return (address * 0x9E3779B97F4A7C15ULL >> 20) & (table_size - 1);
 }
@@ -163,8 +168,8 @@ Result<void> NodeCache::check_content(const Node& node, RegionClass content) con
         if (legal && entry.kind() == EntryKind::data) {
             legal = regions_.is_plausible(entry.address(), content);
         } else if (legal && entry.kind() == EntryKind::node) {
-            legal = regions_.is_plausible(
-                entry.address(), node.level == 1 ? RegionClass::leaf : RegionClass::meta);
+            legal = regions_.is_plausible(entry.address(),
+                                          node_class(node.level - 1, content));
         }
         if (!legal) {
             return Error(ErrorCode::corrupt,
@@ -189,7 +194,7 @@ io::Task<Result<Node*>> NodeCache::load(Entry entry, int level, RegionClass cont
         co_await loaded_.wait();
     }
     ++misses_;
-    const RegionClass wanted = level == 0 ? RegionClass::leaf : RegionClass::meta;
+    const RegionClass wanted = node_class(level, content);
     if (!regions_.is_plausible(address, wanted)) {
         co_return Error(ErrorCode::corrupt,
                         fmt::format("map names block {} as a node of level {}, where none can be",

@@ -42,9 +42,7 @@ struct Node {
         return Entry::make(EntryKind::node, index, birth, 0, Entry::kHandle);
     }
     // As it is named on disk; needs an address.
-    [[nodiscard]] Entry entry() const {
-        return Entry::make(EntryKind::node, address, birth, crc);
-    }
+    [[nodiscard]] Entry entry() const { return Entry::make(EntryKind::node, address, birth, crc); }
 };
 
 class NodeCache {
@@ -55,8 +53,8 @@ public:
 
     // The node an entry names, if it is in memory. `entry` is of kind NODE.
     [[nodiscard]] Node* resident(const Entry& entry) {
-        Node* node = entry.is_handle() ? &at(static_cast<uint32_t>(entry.address()))
-                                       : find(entry.address());
+        Node* node =
+            entry.is_handle() ? &at(static_cast<uint32_t>(entry.address())) : find(entry.address());
         if (node != nullptr) node->recently_used = true;
         return node;
     }

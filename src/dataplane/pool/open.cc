@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "dataplane/pool/recovery.h"
 #include "dataplane/pool/map_change.h"
+#include "dataplane/pool/recovery.h"
 
 namespace stoa::pool {
 
@@ -17,9 +17,8 @@ constexpr uint64_t kLabelSearchBlocks = 262144;
 io::Task<Result<Label>> read_label(io::Device& device) {
     AlignedBuffer block(kBlockBytes);
     if (device.size_bytes() < kBlockBytes) {
-        co_return Error(ErrorCode::not_found,
-                        fmt::format("device {} has only {} bytes", device.name(),
-                                    device.size_bytes()));
+        co_return Error(ErrorCode::not_found, fmt::format("device {} has only {} bytes",
+                                                          device.name(), device.size_bytes()));
     }
     const int error = co_await device.read(0, block.bytes());
     Result<Label> label = error != 0 ? Result<Label>(Error(ErrorCode::io, "read error", error))
@@ -75,8 +74,8 @@ io::Task<Result<std::vector<PoolDevice>>> gather(const std::vector<io::Device*>&
             co_return Error(ErrorCode::invalid_argument,
                             fmt::format("devices {} and {} both claim to be device {} of pool "
                                         "'{}': one is a copy",
-                                        slot.device->name(), devices[i]->name(),
-                                        label.device_index, label.name));
+                                        slot.device->name(), devices[i]->name(), label.device_index,
+                                        label.name));
         }
         slot = {devices[i], label, DeviceLayout(label), false};
     }
@@ -125,8 +124,7 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
             }
             continue;
         }
-        if (d >= superblock.device_count ||
-            device.label.device != superblock.devices[d].uuid) {
+        if (d >= superblock.device_count || device.label.device != superblock.devices[d].uuid) {
             return Error(ErrorCode::invalid_argument,
                          fmt::format("device {} is foreign: pool '{}' does not know it",
                                      device.device->name(), known.name));
@@ -141,10 +139,10 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
         }
         const uint64_t needed = device.layout.region_start(superblock.devices[d].physical_regions);
         if (device.device->size_bytes() / kBlockBytes < needed) {
-            return Error(ErrorCode::invalid_argument,
-                         fmt::format("device {} has shrunk: {} bytes, {} are needed",
-                                     device.device->name(), device.device->size_bytes(),
-                                     needed * kBlockBytes));
+            return Error(
+                ErrorCode::invalid_argument,
+                fmt::format("device {} has shrunk: {} bytes, {} are needed", device.device->name(),
+                            device.device->size_bytes(), needed * kBlockBytes));
         }
     }
     return {};
@@ -195,9 +193,9 @@ io::Task<Result<Tables>> load_tables(Devices& devices, const Checksums& checksum
         for (size_t n = 0; n < kTablesPerIndexBlock; ++n) {
             const size_t t = i * kTablesPerIndexBlock + n;
             if (t >= loaded.tables.size()) break;
-            loaded.tables[t] = {load_le<uint32_t>(block.data() + n * 8),
-                                static_cast<uint8_t>(load_le<uint8_t>(block.data() + n * 8 + 4) &
-                                                     1)};
+            loaded.tables[t] = {
+                load_le<uint32_t>(block.data() + n * 8),
+                static_cast<uint8_t>(load_le<uint8_t>(block.data() + n * 8 + 4) & 1)};
         }
     }
     loaded.regions.resize(superblock.region_count);
@@ -254,14 +252,13 @@ io::Task<Result<void>> load_objects(Core& core) {
         if (entry.kind() == EntryKind::data) {
             CO_TRY(co_await core.blocks.read(entry, block.bytes()));
             for (size_t i = 0; i < kObjectsPerBlock; ++i) {
-                CO_TRY_ASSIGN(ObjectRecord record,
-                              decode_object(block.data() + i * kObjectBytes));
+                CO_TRY_ASSIGN(ObjectRecord record, decode_object(block.data() + i * kObjectBytes));
                 const auto slot = static_cast<uint32_t>(n * kObjectsPerBlock + i);
                 if (record.kind == ObjectKind::free || slot >= slots) continue;
                 if (core.objects.find(record.id) != nullptr || record.id >= core.next_object) {
-                    co_return Error(ErrorCode::corrupt,
-                                    fmt::format("object {} is in the table twice, or too new",
-                                                record.id));
+                    co_return Error(
+                        ErrorCode::corrupt,
+                        fmt::format("object {} is in the table twice, or too new", record.id));
                 }
                 core.objects.add_at(std::move(record), slot);
             }
@@ -279,9 +276,9 @@ io::Task<Result<void>> load_objects(Core& core) {
         const ObjectId parent = object->record.parent;
         const Object* found = core.objects.find(parent);
         if (parent != 0 && (found == nullptr || !found->record.is_tree())) {
-            co_return Error(ErrorCode::corrupt,
-                            fmt::format("object {} has parent {}, which does not exist", id,
-                                        parent));
+            co_return Error(
+                ErrorCode::corrupt,
+                fmt::format("object {} has parent {}, which does not exist", id, parent));
         }
     }
     co_return check_no_rings(core.objects);

@@ -127,7 +127,9 @@ io::Task<Result<void>> Pool::close() {
     for (const auto& handle : core.handles) co_await handle->close();
     core.handles.clear();
     // Whoever holds the lock finishes its change or learns that the pool is closing.
-    { io::Mutex::Guard guard = co_await core.structure_lock.lock(); }
+    {
+        io::Mutex::Guard guard = co_await core.structure_lock.lock();
+    }
     co_await core.workers.join();
     core.background_stopped = true;
     core.wake_all();
@@ -155,8 +157,15 @@ PoolInfo Pool::info() const {
     info.incarnation = core.superblock.incarnation;
     info.region_blocks = core.label.region_blocks;
     const Regions::Figures f = core.regions.figures();
-    info.space = {f.total, f.system, f.data, f.nodes, f.quarantine, f.bad, f.free,
-                  core.regions.reserve_blocks(), reclaim_pending(core)};
+    info.space = {f.total,
+                  f.system,
+                  f.data,
+                  f.nodes,
+                  f.quarantine,
+                  f.bad,
+                  f.free,
+                  core.regions.reserve_blocks(),
+                  reclaim_pending(core)};
     for (size_t d = 0; d < core.devices.list.size(); ++d) {
         const PoolDevice& device = core.devices.list[d];
         const bool missing = device.device == nullptr;
@@ -225,8 +234,8 @@ Result<VolumeInfo> Pool::volume(Uuid volume) const {
 Result<Uuid> Pool::find_volume(const std::string& name) const {
     const Object* object = impl_->core().objects.find_volume(name);
     if (object == nullptr) {
-        return Error(ErrorCode::not_found, fmt::format("no volume '{}' in pool {}", name,
-                                                       impl_->core().label.name));
+        return Error(ErrorCode::not_found,
+                     fmt::format("no volume '{}' in pool {}", name, impl_->core().label.name));
     }
     return object->record.uuid;
 }
@@ -243,9 +252,7 @@ io::Task<Result<Uuid>> Pool::clone(Uuid snapshot, VolumeSpec spec) {
 io::Task<Result<void>> Pool::rollback(Uuid volume, Uuid snapshot) {
     return roll_back(impl_->core(), volume, snapshot);
 }
-io::Task<Result<void>> Pool::flatten(Uuid volume) {
-    return flatten_volume(impl_->core(), volume);
-}
+io::Task<Result<void>> Pool::flatten(Uuid volume) { return flatten_volume(impl_->core(), volume); }
 
 std::vector<SnapshotInfo> Pool::snapshots(std::optional<Uuid> volume) const {
     const Core& core = impl_->core();
@@ -318,8 +325,8 @@ std::vector<DamageRange> Pool::damage() const {
     for (const ObjectId id : core.objects.ids()) {
         const ObjectRecord& r = core.objects.find(id)->record;
         if (r.kind != ObjectKind::damage) continue;
-        list.push_back({uuid_of(core, r.volume), r.damage_first * kBlockBytes,
-                        r.damage_blocks * kBlockBytes});
+        list.push_back(
+            {uuid_of(core, r.volume), r.damage_first * kBlockBytes, r.damage_blocks * kBlockBytes});
     }
     return list;
 }
@@ -341,9 +348,7 @@ io::Task<Result<void>> Pool::settle() {
     co_return Result<void>{};
 }
 
-io::Task<Result<void>> Pool::hydrate(Uuid volume) {
-    return hydrate_volume(impl_->core(), volume);
-}
+io::Task<Result<void>> Pool::hydrate(Uuid volume) { return hydrate_volume(impl_->core(), volume); }
 
 io::Task<Result<void>> Pool::checkpoint() {
     Core& core = impl_->core();

@@ -57,17 +57,17 @@ struct OpenOptions {
     OriginResolver origins;
     EventSink events;
     bool read_only = false;
-    bool accept_damaged = false;        // open although newer state may exist: loses what is newer
+    bool accept_damaged = false;  // open although newer state may exist: loses what is newer
     bool accept_missing_devices = false;
     TestKnobs knobs;
 };
 
 struct VolumeSpec {
     std::string name;
-    Uuid uuid;                  // nil: random; an existing one with equal spec answers its id again
-    uint64_t size_bytes = 0;    // multiple of 512, 512 .. 16 TiB
+    Uuid uuid;  // nil: random; an existing one with equal spec answers its id again
+    uint64_t size_bytes = 0;  // multiple of 512, 512 .. 16 TiB
     std::vector<std::byte> tags;  // at most 192 bytes, opaque
-    Uuid origin;                // not nil: absent blocks come from there
+    Uuid origin;  // not nil: absent blocks come from there
 };
 
 struct SnapshotSpec {
@@ -82,7 +82,7 @@ struct VolumeInfo {
     uint64_t size_bytes = 0;
     uint64_t mapped_bytes = 0;  // referenced: what the volume reaches, shared or not
     uint64_t created_ns = 0;
-    Uuid parent;                // snapshot it was made from, nil if none
+    Uuid parent;  // snapshot it was made from, nil if none
     Uuid origin;
     bool hydrated = true;
     bool is_protected = false;
@@ -93,7 +93,7 @@ struct VolumeInfo {
 
 struct SnapshotInfo {
     Uuid uuid;
-    Uuid volume;                // nil: the volume is gone, clones keep the snapshot
+    Uuid volume;  // nil: the volume is gone, clones keep the snapshot
     Uuid parent;
     std::string name;
     uint64_t size_bytes = 0;
@@ -102,7 +102,7 @@ struct SnapshotInfo {
     uint64_t epoch = 0;
     bool is_protected = false;
     bool deleting = false;
-    std::vector<Uuid> clones;   // volumes whose parent it is, its own volume left out
+    std::vector<Uuid> clones;  // volumes whose parent it is, its own volume left out
 };
 
 struct DamageRange {
@@ -115,14 +115,14 @@ struct DamageRange {
 // and unfilled reservations are parts of free that only their owners may take.
 struct SpaceInfo {
     uint64_t total = 0;
-    uint64_t system = 0;      // labels, rings, tables, bitmaps, remainders
+    uint64_t system = 0;  // labels, rings, tables, bitmaps, remainders
     uint64_t data = 0;
-    uint64_t nodes = 0;       // map nodes and object blocks, both copies
+    uint64_t nodes = 0;  // map nodes and object blocks, both copies
     uint64_t quarantine = 0;  // freed, not yet reusable
     uint64_t bad = 0;
     uint64_t free = 0;
     uint64_t reserve = 0;
-    bool settling = false;    // a background reclaim is pending
+    bool settling = false;  // a background reclaim is pending
 };
 
 struct PoolInfo {

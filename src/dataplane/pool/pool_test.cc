@@ -241,7 +241,9 @@ TEST_F(PoolTest, a_full_pool_holds_writes_until_space_appears) {
     ASSERT_TRUE(simulator_.run(pool_->delete_volume(other)).ok());
     simulator_.run_for(60'000'000'000);
     const SpaceInfo space = pool_->info().space;
-    EXPECT_TRUE(done) << "free " << space.free << " data " << space.data << " nodes " << space.nodes << " quarantine " << space.quarantine << " reserve " << space.reserve << " system " << space.system << " total " << space.total;
+    EXPECT_TRUE(done) << "free " << space.free << " data " << space.data << " nodes " << space.nodes
+                      << " quarantine " << space.quarantine << " reserve " << space.reserve
+                      << " system " << space.system << " total " << space.total;
     simulator_.run(group.join());
 }
 

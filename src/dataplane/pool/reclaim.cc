@@ -73,8 +73,8 @@ void free_leaf(Core& core, const Position& tree, const std::vector<Position>& ot
 }
 
 // After `next` was reached: the nodes of the path whose range is done.
-void free_finished(const std::array<const Node*, kRootLevel + 1>& path, int lowest,
-                   BlockIndex next, ExclusiveWalk& walk) {
+void free_finished(const std::array<const Node*, kRootLevel + 1>& path, int lowest, BlockIndex next,
+                   ExclusiveWalk& walk) {
     for (int level = lowest; level <= kRootLevel; ++level) {
         if (path[static_cast<size_t>(level)] == nullptr) continue;
         if (next % entry_blocks(level + 1) != 0 && !MUTANT(44)) return;

@@ -43,12 +43,12 @@ struct MapRecord {
 struct StructureItem {
     enum class What : uint8_t { put = 1, copy = 2, remove = 3, epoch = 4, assign = 5 };
     What what = What::put;
-    ObjectRecord object;     // put
-    ObjectId from = 0;       // copy
-    ObjectId to = 0;         // copy, remove
-    Epoch epoch = 0;         // epoch
-    uint32_t region = 0;     // assign
-    RegionEntry entry;       // assign
+    ObjectRecord object;  // put
+    ObjectId from = 0;  // copy
+    ObjectId to = 0;  // copy, remove
+    Epoch epoch = 0;  // epoch
+    uint32_t region = 0;  // assign
+    RegionEntry entry;  // assign
 };
 
 struct StructureRecord {

@@ -206,10 +206,11 @@ io::Task<Result<void>> recover(Core& core) {
         }
         core.blocks.set_writable(true);
         core.owner = core.random_uuid();
-        if (takes_over) core.superblock.acknowledged_incarnation =
-            core.log.leftover(core.label.pool, from.incarnation).present
-                ? from.incarnation
-                : from.acknowledged_incarnation;
+        if (takes_over)
+            core.superblock.acknowledged_incarnation =
+                core.log.leftover(core.label.pool, from.incarnation).present
+                    ? from.incarnation
+                    : from.acknowledged_incarnation;
         CO_TRY(co_await begin_incarnation(core, scan, takes_over));
     }
     core.journal.start(core.superblock.incarnation, scan.cut_block, from.journal_start,

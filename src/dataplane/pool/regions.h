@@ -146,16 +146,14 @@ public:
     [[nodiscard]] uint32_t region_count() const { return static_cast<uint32_t>(regions_.size()); }
     [[nodiscard]] uint64_t bad_blocks() const { return bad_blocks_; }
     void set_bad_blocks(uint64_t count) { bad_blocks_ = count; }
-    [[nodiscard]] const RegionEntry& entry(uint32_t region) const {
-        return regions_[region].entry;
-    }
+    [[nodiscard]] const RegionEntry& entry(uint32_t region) const { return regions_[region].entry; }
     [[nodiscard]] size_t unassigned_regions() const;
 
 private:
     struct Maps {
         std::vector<uint64_t> live;  // as persisted
         std::vector<uint64_t> busy;  // live, in flight, changed since: not to be taken
-        uint32_t free_count = 0;     // zero bits of busy
+        uint32_t free_count = 0;  // zero bits of busy
         uint32_t cursor = 0;
     };
     struct Region {
@@ -163,9 +161,9 @@ private:
         std::unique_ptr<Maps> maps;
         uint32_t in_flight = 0;
         uint64_t changed_interval = 0;  // last interval that allocated here
-        bool persisted = false;         // a bitmap was written
+        bool persisted = false;  // a bitmap was written
         bool retiring = false;
-        bool damaged = false;           // bitmap unreadable: nothing is taken from it
+        bool damaged = false;  // bitmap unreadable: nothing is taken from it
     };
 
     [[nodiscard]] Maps fresh_maps() const;
@@ -195,14 +193,14 @@ private:
     uint32_t regions_max_;
     uint64_t reserve_blocks_;
     std::vector<Region> regions_;
-    std::vector<uint32_t> unused_;                       // logical regions to be used again
-    std::vector<std::vector<uint32_t>> free_physical_;   // by device, ascending use from the back
-    std::array<uint32_t, kRegionClasses> open_{};        // region blocks are taken from
+    std::vector<uint32_t> unused_;  // logical regions to be used again
+    std::vector<std::vector<uint32_t>> free_physical_;  // by device, ascending use from the back
+    std::array<uint32_t, kRegionClasses> open_{};  // region blocks are taken from
     std::array<bool, kRegionClasses> has_open_{};
-    std::array<uint64_t, kRegionClasses> free_{};        // allocatable blocks by class
-    std::array<uint64_t, kRegionClasses> used_{};        // all others but the bitmaps'
+    std::array<uint64_t, kRegionClasses> free_{};  // allocatable blocks by class
+    std::array<uint64_t, kRegionClasses> used_{};  // all others but the bitmaps'
     std::array<uint64_t, kRegionClasses> quarantined_{};
-    uint64_t reserved_ = 0;                              // in streams
+    uint64_t reserved_ = 0;  // in streams
     uint64_t bad_blocks_ = 0;
     uint64_t interval_ = 1;
     uint64_t durable_interval_ = 0;

@@ -77,10 +77,9 @@ io::Task<Result<void>> TreeReplay::apply(ConstBytes payload) {
         } else if (const auto* reclaim = std::get_if<ReclaimRecord>(&record)) {
             CO_TRY(co_await apply_reclaim(*reclaim));
         } else if (const auto* structure = std::get_if<StructureRecord>(&record)) {
-            const bool only_assigns =
-                std::ranges::all_of(structure->items, [](const StructureItem& item) {
-                    return item.what == StructureItem::What::assign;
-                });
+            const bool only_assigns = std::ranges::all_of(
+                structure->items,
+                [](const StructureItem& item) { return item.what == StructureItem::What::assign; });
             if (only_assigns) continue;
             CO_TRY(co_await drain());
             for (const StructureItem& item : structure->items) {
@@ -110,6 +109,20 @@ io::Task<Result<void>> TreeReplay::apply_reclaim(const ReclaimRecord& record) {
 
 io::Task<Result<void>> TreeReplay::finish() { co_return co_await drain(); }
 
+io::Task<Result<bool>> TreeReplay::load(Object& object, const Missing& missing,
+                                        BlockIndex block) {
+    Result<Node*> loaded = co_await core_.cache.load(missing.entry, missing.level);
+    if (loaded.ok()) co_return true;
+    if (loaded.error().code() != ErrorCode::corrupt && loaded.error().code() != ErrorCode::io) {
+        co_return loaded.take_error();
+    }
+    // Damage in one volume stops no other: what the node held is lost, the rest goes on.
+    core_.event(fmt::format("{} blocks from {} on: {}", object.record.name,
+                            block / kFanout * kFanout, loaded.error().message()));
+    if (missing.level > 0) co_return false;
+    co_return core_.writer.replace_lost_leaf(object, block, core_.epoch);
+}
+
 io::Task<Result<void>> TreeReplay::drain() {
     std::ranges::sort(pending_, [](const Change& a, const Change& b) {
         return std::tie(a.object, a.block, a.order) < std::tie(b.object, b.block, b.order);
@@ -121,9 +134,9 @@ io::Task<Result<void>> TreeReplay::drain() {
         if (object == nullptr || object->record.id != change.object) {
             object = core_.objects.find(change.object);
             if (object == nullptr || !object->record.is_tree()) {
-                co_return Error(ErrorCode::corrupt,
-                                fmt::format("journal changes volume {}, which is missing",
-                                            change.object));
+                co_return Error(
+                    ErrorCode::corrupt,
+                    fmt::format("journal changes volume {}, which is missing", change.object));
             }
             spilled_to = 0;
         }
@@ -135,20 +148,25 @@ io::Task<Result<void>> TreeReplay::drain() {
         }
         Missing missing;
         Node* leaf = core_.writer.writable_leaf(*object, change.block, core_.epoch, missing);
+        // All changes of this leaf; of several to one block the last counts.
+        const BlockIndex leaf_end = (change.block / kFanout + 1) * kFanout;
         if (leaf == nullptr) {
-            CO_TRY_ASSIGN(Node * loaded, co_await core_.cache.load(missing.entry, missing.level));
-            static_cast<void>(loaded);
+            CO_TRY_ASSIGN(const bool loaded, co_await load(*object, missing, change.block));
+            while (!loaded && i < pending_.size() && pending_[i].object == object->record.id &&
+                   pending_[i].block < leaf_end) {
+                ++i;
+            }
             continue;
         }
         core_.objects.mark_dirty(*object);
-        // All changes of this leaf; of several to one block the last counts.
-        const BlockIndex leaf_end = (change.block / kFanout + 1) * kFanout;
         while (i < pending_.size() && pending_[i].object == object->record.id &&
                pending_[i].block < leaf_end) {
             const bool superseded = i + 1 < pending_.size() &&
                                     pending_[i + 1].object == pending_[i].object &&
                                     pending_[i + 1].block == pending_[i].block;
-            if (superseded && !MUTANT(29)) {
+            const bool repeated = i > 0 && pending_[i - 1].object == pending_[i].object &&
+                                  pending_[i - 1].block == pending_[i].block;
+            if (MUTANT(29) ? repeated : superseded) {
                 ++i;
                 continue;
             }

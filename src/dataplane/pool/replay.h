@@ -42,6 +42,9 @@ private:
         Entry now;
     };
     io::Task<Result<void>> drain();
+    // Brings `missing` into memory, or works around it when it is lost. False: the changes of
+    // `block`'s leaf cannot be applied.
+    io::Task<Result<bool>> load(Object& object, const Missing& missing, BlockIndex block);
     io::Task<Result<void>> apply_reclaim(const ReclaimRecord& record);
 
     Core& core_;

@@ -26,9 +26,9 @@ Result<void> check_snapshot_spec(Core& core, const SnapshotSpec& spec, const Obj
                                  volume.record.name));
     }
     if (!spec.uuid.is_nil() && core.objects.find(spec.uuid) != nullptr) {
-        return Error(ErrorCode::already_exists,
-                     fmt::format("{} already names something else in this pool",
-                                 spec.uuid.to_string()));
+        return Error(
+            ErrorCode::already_exists,
+            fmt::format("{} already names something else in this pool", spec.uuid.to_string()));
     }
     if (core.objects.snapshots_of(volume.record.id).size() >= kSnapshotsPerVolumeMax) {
         return Error(ErrorCode::out_of_range,
@@ -132,9 +132,9 @@ io::Task<Result<void>> delete_snapshot(Core& core, Uuid uuid) {
 io::Task<Result<Uuid>> clone_snapshot(Core& core, Uuid uuid, VolumeSpec spec) {
     CO_TRY(check_name(spec.name, "volume"));
     if (spec.tags.size() > kTagsBytesMax) {
-        co_return Error(ErrorCode::invalid_argument,
-                        fmt::format("{} bytes of tags, {} are possible", spec.tags.size(),
-                                    kTagsBytesMax));
+        co_return Error(
+            ErrorCode::invalid_argument,
+            fmt::format("{} bytes of tags, {} are possible", spec.tags.size(), kTagsBytesMax));
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY_ASSIGN(const Object* snapshot, find_live_snapshot(core, uuid));
@@ -146,19 +146,19 @@ io::Task<Result<Uuid>> clone_snapshot(Core& core, Uuid uuid, VolumeSpec spec) {
                                     size, snapshot->record.size_bytes));
     }
     if (core.objects.find_volume(spec.name) != nullptr) {
-        co_return Error(ErrorCode::already_exists,
-                        fmt::format("volume {} already exists in pool {}", spec.name,
-                                    core.label.name));
+        co_return Error(
+            ErrorCode::already_exists,
+            fmt::format("volume {} already exists in pool {}", spec.name, core.label.name));
     }
     if (!spec.uuid.is_nil() && core.objects.find(spec.uuid) != nullptr) {
-        co_return Error(ErrorCode::already_exists,
-                        fmt::format("{} already names something else in this pool",
-                                    spec.uuid.to_string()));
+        co_return Error(
+            ErrorCode::already_exists,
+            fmt::format("{} already names something else in this pool", spec.uuid.to_string()));
     }
     if (core.objects.volume_count() >= kVolumesMax) {
-        co_return Error(ErrorCode::out_of_range,
-                        fmt::format("pool {} has its maximum of {} volumes", core.label.name,
-                                    kVolumesMax));
+        co_return Error(
+            ErrorCode::out_of_range,
+            fmt::format("pool {} has its maximum of {} volumes", core.label.name, kVolumesMax));
     }
     if (depth_of(core, *snapshot) >= kCloneDepthMax) {
         co_return Error(ErrorCode::out_of_range,
@@ -204,8 +204,8 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
     }
     if (volume->record.has(ObjectRecord::kTrimming) ||
         volume->record.has(ObjectRecord::kFlattening)) {
-        co_return Error(ErrorCode::busy, fmt::format("volume {} is being shrunk or flattened",
-                                                     volume->record.name));
+        co_return Error(ErrorCode::busy,
+                        fmt::format("volume {} is being shrunk or flattened", volume->record.name));
     }
     core.regions.give_back(volume->stream);
     ObjectRecord orphan;

@@ -48,8 +48,7 @@ void cancel(Core& core, MapChange& change) {
 }
 
 // One contiguous run for the blocks from `at` on; waits while there is no space.
-io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want,
-                                   const bool& give_up) {
+io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, const bool& give_up) {
     for (;;) {
         Run run = core.regions.try_allocate(object.stream, want);
         if (run.count > 0) co_return run;
@@ -91,8 +90,7 @@ io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& chang
             continue;
         }
         size_t end = i + 1;
-        while (end < change.count &&
-               !is_zero({change.content + end * kBlockBytes, kBlockBytes})) {
+        while (end < change.count && !is_zero({change.content + end * kBlockBytes, kBlockBytes})) {
             ++end;
         }
         while (i < end) {
@@ -109,18 +107,18 @@ io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& chang
         }
     }
     if (pieces == 1) {
-        co_await write_run(core, few[0].run,
-                           {change.content + few[0].at * kBlockBytes,
-                            few[0].run.count * kBlockBytes},
-                           few[0].error);
+        co_await write_run(
+            core, few[0].run,
+            {change.content + few[0].at * kBlockBytes, few[0].run.count * kBlockBytes},
+            few[0].error);
     } else if (pieces > 1) {
         io::TaskGroup group(core.executor);
         for (size_t p = 0; p < pieces; ++p) {
             Piece& piece = p < few.size() ? few[p] : many[p - few.size()];
-            group.spawn(write_run(core, piece.run,
-                                  {change.content + piece.at * kBlockBytes,
-                                   piece.run.count * kBlockBytes},
-                                  piece.error));
+            group.spawn(
+                write_run(core, piece.run,
+                          {change.content + piece.at * kBlockBytes, piece.run.count * kBlockBytes},
+                          piece.error));
         }
         co_await group.join();
     }

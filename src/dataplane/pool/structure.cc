@@ -32,9 +32,9 @@ Result<void> apply_copy(Core& core, ObjectId from_id, ObjectId to_id) {
     Object* from = core.objects.find(from_id);
     Object* to = core.objects.find(to_id);
     if (from == nullptr || to == nullptr) {
-        return Error(ErrorCode::corrupt,
-                     fmt::format("journal copies tree {} to {}, one of which is missing", from_id,
-                                 to_id));
+        return Error(
+            ErrorCode::corrupt,
+            fmt::format("journal copies tree {} to {}, one of which is missing", from_id, to_id));
     }
     core.cache.ref(from->record.root);
     core.cache.unref(to->record.root);
@@ -47,8 +47,8 @@ Result<void> apply_copy(Core& core, ObjectId from_id, ObjectId to_id) {
 Result<void> apply_remove(Core& core, ObjectId id) {
     Object* object = core.objects.find(id);
     if (object == nullptr) {
-        return Error(ErrorCode::corrupt, fmt::format("journal removes object {}, which is missing",
-                                                     id));
+        return Error(ErrorCode::corrupt,
+                     fmt::format("journal removes object {}, which is missing", id));
     }
     for (const ObjectId child : std::vector<ObjectId>(object->children)) {
         core.objects.set_parent(*core.objects.find(child), object->record.parent);
@@ -106,11 +106,9 @@ bool is_gone(const Core& core, const Object& object) {
 
 Result<Object*> find_live_tree(Core& core, const Uuid& uuid) {
     Object* object = core.objects.find(uuid);
-    if (object == nullptr || is_gone(core, *object) ||
-        object->record.kind == ObjectKind::orphan) {
-        return Error(ErrorCode::not_found,
-                     fmt::format("no volume or snapshot {} in pool {}", uuid.to_string(),
-                                 core.label.name));
+    if (object == nullptr || is_gone(core, *object) || object->record.kind == ObjectKind::orphan) {
+        return Error(ErrorCode::not_found, fmt::format("no volume or snapshot {} in pool {}",
+                                                       uuid.to_string(), core.label.name));
     }
     return object;
 }
@@ -119,8 +117,8 @@ Result<Object*> find_live_volume(Core& core, const Uuid& volume) {
     Object* object = core.objects.find(volume);
     if (object == nullptr || object->record.kind != ObjectKind::volume ||
         object->record.has(ObjectRecord::kDeleted)) {
-        return Error(ErrorCode::not_found, fmt::format("no volume {} in pool {}",
-                                                       volume.to_string(), core.label.name));
+        return Error(ErrorCode::not_found,
+                     fmt::format("no volume {} in pool {}", volume.to_string(), core.label.name));
     }
     return object;
 }

@@ -80,9 +80,9 @@ io::Task<Result<void>> flatten_leaf(Core& core, Object& object, BlockIndex first
         CO_TRY_ASSIGN(const Found theirs, co_await look_up(core, *parent, first + i));
         if (theirs.entry(first + i) != entry) continue;
         CO_TRY(co_await core.blocks.read(entry, bounce.bytes(kBlockBytes)));
-        CO_TRY(co_await insert_copies(core, object, copy, first + i, 1, bounce.data(),
-                                      static_cast<uint8_t>(Entry::kMoved | (entry.flags() &
-                                                                            Entry::kHydrated))));
+        CO_TRY(co_await insert_copies(
+            core, object, copy, first + i, 1, bounce.data(),
+            static_cast<uint8_t>(Entry::kMoved | (entry.flags() & Entry::kHydrated))));
     }
     co_return Result<void>{};
 }
@@ -107,12 +107,10 @@ SharedNode find_shared_node(Core& core, const Object& object, const Object& pare
                 cursor = (cursor / span + 1) * span;
                 break;
             }
-            shared = shared ||
-                     core.cache.identity(mine) == core.cache.identity(theirs);
+            shared = shared || core.cache.identity(mine) == core.cache.identity(theirs);
             const Node* node = core.cache.resident(mine);
-            const Node* other = theirs.kind() == EntryKind::node && !shared
-                                    ? core.cache.resident(theirs)
-                                    : nullptr;
+            const Node* other =
+                theirs.kind() == EntryKind::node && !shared ? core.cache.resident(theirs) : nullptr;
             if (node == nullptr) {
                 result.missing = {mine, level};
                 return result;
@@ -158,9 +156,9 @@ io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
             if (cursor >= kBlocksPerTree) co_return Result<void>{};
             co_return Error(ErrorCode::busy, "the parent gained data while it was copied");
         }
-        Node* leaf = missing.any() ? nullptr
-                                   : core.writer.writable_leaf(object, shared.block, core.epoch,
-                                                               missing);
+        Node* leaf = missing.any()
+                         ? nullptr
+                         : core.writer.writable_leaf(object, shared.block, core.epoch, missing);
         if (leaf == nullptr) {
             CO_TRY_ASSIGN(Node * loaded, co_await core.cache.load(missing.entry, missing.level));
             static_cast<void>(loaded);
@@ -227,8 +225,7 @@ io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume) {
     const Hold hold(*object);
     for (BlockIndex first = 0; first < object->record.size_blocks(); first += kFanout) {
         CO_TRY(still_here(core, volume));
-        const size_t count =
-            std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
+        const size_t count = std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
         CO_TRY(co_await hydrate_leaf(core, *object, *origin, first, count));
         co_await core.executor.yield();
     }

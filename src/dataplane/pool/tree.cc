@@ -89,25 +89,38 @@ Node& TreeWriter::expand(Entry& slot, int level, Epoch birth) {
 }
 
 Node* TreeWriter::writable_leaf(Object& object, BlockIndex block, Epoch birth, Missing& missing) {
-    // First look: nothing is changed unless the whole path is in memory.
-    const Found found = find_leaf(cache_, object.record.root, block);
-    if (found.missing.any()) {
-        missing = found.missing;
-        return nullptr;
+    // First look: nothing is changed unless the whole path is in memory, and it stays there while
+    // nodes are made.
+    std::array<Node*, kRootLevel + 1> pinned{};
+    Entry entry = object.record.root;
+    for (int level = kRootLevel; level >= 0 && entry.kind() == EntryKind::node; --level) {
+        Node* node = cache_.resident(entry);
+        if (node == nullptr || node->level != level) {
+            missing = {entry, level};
+            break;
+        }
+        ++node->pins;
+        pinned[static_cast<size_t>(level)] = node;
+        if (level > 0) entry = node->entries[entry_index(block, level)];
     }
+    Node* leaf = missing.any() ? nullptr : copy_path(object, block, birth);
+    for (Node* node : pinned) {
+        // One that nobody needed any more may be gone already.
+        if (node != nullptr && node->pins > 0) --node->pins;
+    }
+    return leaf;
+}
+
+Node* TreeWriter::copy_path(Object& object, BlockIndex block, Epoch birth) {
     Entry* slot = &object.record.root;
     for (int level = kRootLevel;; --level) {
-        const BlockIndex range_end = (block / entry_blocks(level + 1) + 1) * entry_blocks(level + 1);
+        const uint64_t span = entry_blocks(level + 1);
+        const BlockIndex range_end = (block / span + 1) * span;
         Node* node = nullptr;
         if (slot->kind() != EntryKind::node) {
             node = &expand(*slot, level, birth);
         } else {
-            // Creating nodes above may have evicted it: then the caller starts again.
             node = cache_.resident(*slot);
-            if (node == nullptr) {
-                missing = {*slot, level};
-                return nullptr;
-            }
             if (!changeable(*node, object, range_end)) {
                 node = &copy(*slot, *node, object, range_end, birth);
             }
@@ -115,6 +128,24 @@ Node* TreeWriter::writable_leaf(Object& object, BlockIndex block, Epoch birth, M
         if (level == 0) return node;
         slot = &node->entries[entry_index(block, level)];
     }
+}
+
+bool TreeWriter::replace_lost_leaf(Object& object, BlockIndex block, Epoch birth) {
+    Entry* slot = &object.record.root;
+    for (int level = kRootLevel; level > 0; --level) {
+        const uint64_t span = entry_blocks(level + 1);
+        if (slot->kind() != EntryKind::node) return false;
+        Node* node = cache_.resident(*slot);
+        if (node == nullptr) return false;
+        const BlockIndex range_end = (block / span + 1) * span;
+        if (!changeable(*node, object, range_end)) {
+            node = &copy(*slot, *node, object, range_end, birth);
+        }
+        slot = &node->entries[entry_index(block, level)];
+    }
+    *slot = Entry::make(EntryKind::damaged, 0, birth, 0);
+    expand(*slot, 0, birth);
+    return true;
 }
 
 void TreeWriter::collapse(Object& object, BlockIndex block) {
@@ -129,7 +160,8 @@ void TreeWriter::collapse(Object& object, BlockIndex block) {
         }
         if (slot->kind() != EntryKind::node) return;
         Node* node = cache_.resident(*slot);
-        const BlockIndex range_end = (block / entry_blocks(level + 1) + 1) * entry_blocks(level + 1);
+        const BlockIndex range_end =
+            (block / entry_blocks(level + 1) + 1) * entry_blocks(level + 1);
         if (node == nullptr || !changeable(*node, object, range_end)) return;
         const Entry first = node->entries[0];
         if (!first.reads_nothing()) return;

@@ -70,6 +70,10 @@ public:
     // nullptr: `missing` must be loaded first.
     Node* writable_leaf(Object& object, BlockIndex block, Epoch birth, Missing& missing);
 
+    // The leaf of `block` cannot be read: a new one takes its place in which every block is
+    // damaged. False: the path to it is not in memory.
+    bool replace_lost_leaf(Object& object, BlockIndex block, Epoch birth);
+
     // After holes were set: replaces nodes on the path of `block` that hold one uniform hole (or
     // nothing) by an entry in their parent. The path is in memory and writable.
     void collapse(Object& object, BlockIndex block);
@@ -77,6 +81,7 @@ public:
 private:
     [[nodiscard]] bool changeable(const Node& node, const Object& object,
                                   BlockIndex range_end) const;
+    Node* copy_path(Object& object, BlockIndex block, Epoch birth);
     Node& copy(Entry& slot, Node& old, const Object& object, BlockIndex range_end, Epoch birth);
     Node& expand(Entry& slot, int level, Epoch birth);
     void drop_node(Node& node, const Object& object, BlockIndex range_end);

@@ -14,14 +14,11 @@ namespace {
 
 constexpr uintptr_t kDirectAlignment = 512;
 
-bool is_aligned(const void* p) {
-    return reinterpret_cast<uintptr_t>(p) % kDirectAlignment == 0;
-}
+bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % kDirectAlignment == 0; }
 
 }  // namespace
 
-Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes,
-                                 bool changes) const {
+Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes, bool changes) const {
     const ObjectRecord& record = object_.record;
     if (closing_) return Error(ErrorCode::cancelled, "the volume is being detached");
     if (changes && read_only_) {
@@ -60,8 +57,7 @@ io::Task<Result<void>> VolumeHandle::read_verified(const Entry& entry, BlockInde
     co_return result;
 }
 
-io::Task<Result<void>> VolumeHandle::read_absent(BlockIndex first, size_t count,
-                                                 std::byte* into) {
+io::Task<Result<void>> VolumeHandle::read_absent(BlockIndex first, size_t count, std::byte* into) {
     if (!asks_origin(object_.record)) {
         std::memset(into, 0, count * kBlockBytes);
         co_return Result<void>{};
@@ -76,8 +72,7 @@ io::Task<Result<void>> VolumeHandle::read_absent(BlockIndex first, size_t count,
     co_return co_await read_origin(*origin, first, {into, count * kBlockBytes});
 }
 
-io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
-                                                 std::byte* into) {
+io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count, std::byte* into) {
     CO_TRY_ASSIGN(const Found found, co_await look_up(core_, object_, first));
     struct Piece {
         size_t at;
@@ -109,8 +104,8 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
                 pieces.push_back({i, end - i, 0});
             }
         } else if (entry.kind() == EntryKind::damaged) {
-            co_return Error(ErrorCode::corrupt, fmt::format("{} block {} is damaged",
-                                                            object_.record.name, first + i));
+            co_return Error(ErrorCode::corrupt,
+                            fmt::format("{} block {} is damaged", object_.record.name, first + i));
         } else if (entry.kind() == EntryKind::hole) {
             std::memset(into + i * kBlockBytes, 0, kBlockBytes);
         } else {
@@ -251,9 +246,8 @@ io::Task<Result<void>> VolumeHandle::discard(uint64_t offset_bytes, uint64_t len
     // Whole blocks only; the volume's last block counts as whole when the range reaches the end.
     const BlockIndex first = (offset_bytes + kBlockBytes - 1) / kBlockBytes;
     const uint64_t end_bytes = offset_bytes + length_bytes;
-    const BlockIndex end = end_bytes == object_.record.size_bytes
-                               ? object_.record.size_blocks()
-                               : end_bytes / kBlockBytes;
+    const BlockIndex end = end_bytes == object_.record.size_bytes ? object_.record.size_blocks()
+                                                                  : end_bytes / kBlockBytes;
     if (end <= first) co_return Result<void>{};
     co_return co_await punch_holes(core_, object_, first, end - first, false);
 }

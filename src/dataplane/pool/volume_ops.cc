@@ -35,30 +35,29 @@ io::Task<Result<Uuid>> create_volume(Core& core, VolumeSpec spec) {
     CO_TRY(check_name(spec.name, "volume"));
     CO_TRY(check_size(spec.size_bytes));
     if (spec.tags.size() > kTagsBytesMax) {
-        co_return Error(ErrorCode::invalid_argument,
-                        fmt::format("{} bytes of tags, {} are possible", spec.tags.size(),
-                                    kTagsBytesMax));
+        co_return Error(
+            ErrorCode::invalid_argument,
+            fmt::format("{} bytes of tags, {} are possible", spec.tags.size(), kTagsBytesMax));
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
-    if (const Object* same = core.objects.find(spec.uuid);
-        !spec.uuid.is_nil() && same != nullptr) {
+    if (const Object* same = core.objects.find(spec.uuid); !spec.uuid.is_nil() && same != nullptr) {
         if (same->record.kind == ObjectKind::volume && !is_gone(core, *same) &&
             same->record.name == spec.name && same->record.size_bytes == spec.size_bytes) {
             co_return spec.uuid;
         }
-        co_return Error(ErrorCode::already_exists,
-                        fmt::format("{} already names something else in this pool",
-                                    spec.uuid.to_string()));
+        co_return Error(
+            ErrorCode::already_exists,
+            fmt::format("{} already names something else in this pool", spec.uuid.to_string()));
     }
     if (core.objects.find_volume(spec.name) != nullptr) {
-        co_return Error(ErrorCode::already_exists,
-                        fmt::format("volume {} already exists in pool {}", spec.name,
-                                    core.label.name));
+        co_return Error(
+            ErrorCode::already_exists,
+            fmt::format("volume {} already exists in pool {}", spec.name, core.label.name));
     }
     if (core.objects.volume_count() >= kVolumesMax) {
-        co_return Error(ErrorCode::out_of_range,
-                        fmt::format("pool {} has its maximum of {} volumes", core.label.name,
-                                    kVolumesMax));
+        co_return Error(
+            ErrorCode::out_of_range,
+            fmt::format("pool {} has its maximum of {} volumes", core.label.name, kVolumesMax));
     }
     ObjectRecord record;
     record.kind = ObjectKind::volume;
@@ -190,9 +189,9 @@ io::Task<Result<void>> set_protection(Core& core, Uuid uuid, bool on) {
 
 io::Task<Result<void>> set_tags(Core& core, Uuid volume, std::vector<std::byte> tags) {
     if (tags.size() > kTagsBytesMax) {
-        co_return Error(ErrorCode::invalid_argument,
-                        fmt::format("{} bytes of tags, {} are possible", tags.size(),
-                                    kTagsBytesMax));
+        co_return Error(
+            ErrorCode::invalid_argument,
+            fmt::format("{} bytes of tags, {} are possible", tags.size(), kTagsBytesMax));
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));

@@ -9,12 +9,9 @@
 namespace stoa::io::sim {
 
 Disk::Disk(Simulator& simulator, DiskOptions options, Medium medium)
-    : simulator_(simulator),
-      options_(std::move(options)),
-      random_(options_.seed != 0 ? options_.seed : simulator.random()),
-      medium_(std::move(medium)),
-      stale_(medium_.visible()),
-      size_bytes_(medium_.visible().size_bytes()) {}
+    : simulator_(simulator), options_(std::move(options)),
+      random_(options_.seed != 0 ? options_.seed : simulator.random()), medium_(std::move(medium)),
+      stale_(medium_.visible()), size_bytes_(medium_.visible().size_bytes()) {}
 
 Disk::~Disk() {
     for (Operation* operation : in_flight_) simulator_.cancel(*operation);

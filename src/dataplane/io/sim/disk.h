@@ -75,8 +75,8 @@ class Disk;
 struct DiskEvent {
     DiskEventKind kind;
     const Disk& disk;
-    uint64_t number;     // of this event of this disk, from 1
-    int error;           // of a completion
+    uint64_t number;  // of this event of this disk, from 1
+    int error;  // of a completion
     const Write* write;  // as it was requested, null for flushes; borrowed until return or kill()
     uint64_t completed;  // write_completed: its number; flush: the writes up to it are covered
 };
@@ -156,7 +156,7 @@ private:
         Disk& disk;
         DeviceRequest* request = nullptr;
         Write requested;  // write, discard: what was asked for
-        Write stored;     // and what is done, where a fault makes it differ
+        Write stored;  // and what is done, where a fault makes it differ
         bool has_stored = false;
         uint64_t covers = 0;  // flush
         // What the faults decided.
@@ -198,9 +198,9 @@ private:
     Image stale_;
     uint64_t size_bytes_;
     bool gone_ = false;
-    uint64_t last_due_ns_ = 0;           // in order: of the operation submitted last
+    uint64_t last_due_ns_ = 0;  // in order: of the operation submitted last
     std::vector<Operation*> in_flight_;  // by submission
-    std::deque<Operation> operations_;   // all ever made; do not move
+    std::deque<Operation> operations_;  // all ever made; do not move
     std::vector<Operation*> unused_;
     std::vector<ArmedFault> faults_;
     bool has_faults_ = false;

@@ -20,7 +20,7 @@ namespace stoa::io::sim {
 struct Write {
     uint64_t offset_bytes = 0;
     uint64_t length_bytes = 0;
-    uint64_t number = 0;         // place in the order of completions, from 1; 0: in flight
+    uint64_t number = 0;  // place in the order of completions, from 1; 0: in flight
     std::vector<PagePtr> pages;  // those it touches, only its own sectors are filled; empty: zeros
 
     static Write of(uint64_t offset_bytes, ConstBytes content);
@@ -41,8 +41,8 @@ enum class CrashKeep : uint8_t { none, all, all_but_last, random };
 
 struct CrashPolicy {
     CrashKeep keep = CrashKeep::none;
-    uint64_t seed = 0;     // of everything random below
-    bool tear = false;     // some kept writes only in part, at 512 bytes
+    uint64_t seed = 0;  // of everything random below
+    bool tear = false;  // some kept writes only in part, at 512 bytes
     bool reorder = false;  // overlapping writes land in any order
 };
 

@@ -60,12 +60,12 @@ void Simulator::run_for(uint64_t duration_ns) {
 
 void Simulator::fail_stuck() const {
     if (is_idle()) {
-        std::fprintf(stderr,
+        std::fprintf(stderr,  // tidy: allow print: the process ends right after
                      "simulator: the task waits for something that never comes: nothing is queued "
                      "(step %" PRIu64 ", simulated time %" PRIu64 " ns)\n",
                      steps_, now_ns_);
     } else {
-        std::fprintf(stderr,
+        std::fprintf(stderr,  // tidy: allow print: the process ends right after
                      "simulator: the task did not end within %" PRIu64
                      " steps (simulated time %" PRIu64 " ns)\n",
                      kStepsMax, now_ns_);

@@ -23,10 +23,8 @@ Task<void> flush(Disk& disk) { co_await disk.flush(); }
 class WriteOnceOracleTest : public testing::Test {
 protected:
     WriteOnceOracleTest()
-        : simulator(5),
-          first(simulator, {.name = "first"}, Image(64 * kPageBytes)),
-          second(simulator, {.name = "second"}, Image(64 * kPageBytes)),
-          oracle(classify) {
+        : simulator(5), first(simulator, {.name = "first"}, Image(64 * kPageBytes)),
+          second(simulator, {.name = "second"}, Image(64 * kPageBytes)), oracle(classify) {
         oracle.watch(first);
         oracle.watch(second);
     }

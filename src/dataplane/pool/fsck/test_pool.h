@@ -134,17 +134,18 @@ public:
 
     // A node of `level` holding `entries` by index.
     RawEntry put_node(int level, uint64_t birth, const std::map<int, RawEntry>& entries,
-                      What what = What::node) {
+                      What what = What::node, uint64_t leaf_region = 1) {
         Block block{};
         for (const auto& [index, entry] : entries) {
             store_le(block.data() + 16 * index, entry.low);
             store_le(block.data() + 16 * index + 8, entry.high);
         }
-        return put(what, block, allocate(level == 0 ? 1 : 0), birth, 3);
+        return put(what, block, allocate(level == 0 ? leaf_region : 0), birth, 3);
     }
     // The path from a root to one leaf at index 0 of each level.
-    RawEntry put_tree(uint64_t birth, const std::map<int, RawEntry>& leaf) {
-        RawEntry entry = put_node(0, birth, leaf);
+    RawEntry put_tree(uint64_t birth, const std::map<int, RawEntry>& leaf,
+                      uint64_t leaf_region = 1) {
+        RawEntry entry = put_node(0, birth, leaf, What::node, leaf_region);
         for (int level = 1; level <= 3; ++level) entry = put_node(level, birth, {{0, entry}});
         return entry;
     }
@@ -159,7 +160,7 @@ public:
             }
             leaf[static_cast<int>(n)] = put(What::object, block, allocate(0), birth, 2);
         }
-        object_root = put_tree(birth, leaf);
+        object_root = put_tree(birth, leaf, 0);
         object_slots = static_cast<uint32_t>(objects.size());
     }
 
