@@ -200,8 +200,8 @@ io::Task<Result<std::optional<ScannedCommit>>> JournalReader::next() {
         proven_ = std::max(proven_, std::min(header->proven, commit_));
         const bool first = i == 0;
         if ((header->flags & kProof) != 0 || header->commit != commit.number ||
-                   header->index != i || header->chain != chain ||
-                   ((header->flags & kFirst) != 0) != first) {
+            header->index != i || header->chain != chain ||
+            ((header->flags & kFirst) != 0) != first) {
             break;
         }
         chain = header->crc;

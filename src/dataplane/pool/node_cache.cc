@@ -168,8 +168,7 @@ Result<void> NodeCache::check_content(const Node& node, RegionClass content) con
         if (legal && entry.kind() == EntryKind::data) {
             legal = regions_.is_plausible(entry.address(), content);
         } else if (legal && entry.kind() == EntryKind::node) {
-            legal = regions_.is_plausible(entry.address(),
-                                          node_class(node.level - 1, content));
+            legal = regions_.is_plausible(entry.address(), node_class(node.level - 1, content));
         }
         if (!legal) {
             return Error(ErrorCode::corrupt,

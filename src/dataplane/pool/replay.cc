@@ -109,8 +109,7 @@ io::Task<Result<void>> TreeReplay::apply_reclaim(const ReclaimRecord& record) {
 
 io::Task<Result<void>> TreeReplay::finish() { co_return co_await drain(); }
 
-io::Task<Result<bool>> TreeReplay::load(Object& object, const Missing& missing,
-                                        BlockIndex block) {
+io::Task<Result<bool>> TreeReplay::load(Object& object, const Missing& missing, BlockIndex block) {
     Result<Node*> loaded = co_await core_.cache.load(missing.entry, missing.level);
     if (loaded.ok()) co_return true;
     if (loaded.error().code() != ErrorCode::corrupt && loaded.error().code() != ErrorCode::io) {
