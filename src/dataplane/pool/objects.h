@@ -25,6 +25,7 @@ struct Object {
     bool dirty = false;        // differs from its slot on disk
     uint64_t deleted_after_freeze = 0;  // number of the last freeze before it was deleted
     uint32_t readers = 0;      // attachments
+    uint32_t holds = 0;                   // long copies under way: not to be deleted
     bool written_by_attachment = false;  // one of them may write
     uint32_t damage_count = 0; // damage objects of this tree
     Stream stream;             // its contiguous reservation

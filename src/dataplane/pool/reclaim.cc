@@ -135,7 +135,7 @@ std::vector<const Object*> neighbours_of(const Core& core, const Object& tree) {
 
 bool can_reclaim(const Core& core, const Object& object) {
     if (!object.record.has(ObjectRecord::kDeleted) || object.children.size() > 1 ||
-        object.readers > 0) {
+        object.readers > 0 || object.holds > 0) {
         return false;
     }
     if (object.record.kind != ObjectKind::volume) return true;
@@ -294,6 +294,7 @@ bool reclaim_pending(const Core& core) {
         }
     }
     return std::ranges::any_of(core.objects.all(), [](const auto& pair) {
+        if (pair.second->holds > 0) return true;
         return pair.second->record.has(ObjectRecord::kTrimming) &&
                !pair.second->record.has(ObjectRecord::kDeleted);
     });

@@ -202,7 +202,7 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
                         fmt::format("volume {} is attached ({} times); detach it to roll it back",
                                     volume->record.name, volume->readers));
     }
-    if (volume->record.has(ObjectRecord::kTrimming) ||
+    if (volume->holds > 0 || volume->record.has(ObjectRecord::kTrimming) ||
         volume->record.has(ObjectRecord::kFlattening)) {
         co_return Error(ErrorCode::busy,
                         fmt::format("volume {} is being shrunk or flattened", volume->record.name));

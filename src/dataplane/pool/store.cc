@@ -19,12 +19,19 @@ bool has_space(const Core& core, size_t blocks) {
            core.regions.metadata_headroom() >= nodes + core.regions.reserve_blocks() / 4;
 }
 
-io::Task<Result<void>> wait_for_space(Core& core, size_t blocks, const bool& give_up) {
+Error full(const Core& core) {
+    return {ErrorCode::no_space, fmt::format("pool {} is full ({} data blocks can still be taken)",
+                                             core.label.name, core.regions.data_available())};
+}
+
+io::Task<Result<void>> wait_for_space(Core& core, size_t blocks, const bool& give_up,
+                                      WhenFull when_full) {
     for (bool held = false; !has_space(core, blocks);) {
         if (!core.writable()) co_return core.read_only_error();
         if (give_up || core.closing) {
             co_return Error(ErrorCode::cancelled, "the write was held and is dropped");
         }
+        if (when_full == WhenFull::fail && core.regions.quarantine() == 0) co_return full(core);
         if (!held) ++core.counters.held_writes;
         held = true;
         if (core.regions.quarantine() > 0) core.want_checkpoint();
@@ -48,7 +55,8 @@ void cancel(Core& core, MapChange& change) {
 }
 
 // One contiguous run for the blocks from `at` on; waits while there is no space.
-io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, const bool& give_up) {
+io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, const bool& give_up,
+                                   WhenFull when_full) {
     for (;;) {
         Run run = core.regions.try_allocate(object.stream, want);
         if (run.count > 0) co_return run;
@@ -61,8 +69,10 @@ io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, co
         if (give_up || core.closing) {
             co_return Error(ErrorCode::cancelled, "the write was held and is dropped");
         }
+        if (when_full == WhenFull::fail && core.regions.quarantine() == 0) co_return full(core);
         ++core.counters.held_writes;
-        core.want_checkpoint();
+        // Without anything in quarantine a checkpoint gives nothing back.
+        if (core.regions.quarantine() > 0) core.want_checkpoint();
         ++core.held;
         co_await core.room.wait();
         --core.held;
@@ -72,8 +82,8 @@ io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, co
 }  // namespace
 
 io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& change,
-                                    const bool& give_up) {
-    CO_TRY(co_await wait_for_space(core, change.count, give_up));
+                                    const bool& give_up, WhenFull when_full) {
+    CO_TRY(co_await wait_for_space(core, change.count, give_up, when_full));
     struct Piece {
         Run run;
         size_t at;
@@ -94,7 +104,7 @@ io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& chang
             ++end;
         }
         while (i < end) {
-            Result<Run> run = co_await allocate_run(core, object, end - i, give_up);
+            Result<Run> run = co_await allocate_run(core, object, end - i, give_up, when_full);
             if (!run.ok()) {
                 cancel(core, change);
                 co_return run.take_error();
@@ -140,7 +150,7 @@ io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& chang
                     cancel(core, change);
                     co_return Error(ErrorCode::io, "data cannot be written anywhere", error);
                 }
-                Result<Run> run = co_await allocate_run(core, object, 1, give_up);
+                Result<Run> run = co_await allocate_run(core, object, 1, give_up, when_full);
                 if (!run.ok()) {
                     cancel(core, change);
                     co_return run.take_error();

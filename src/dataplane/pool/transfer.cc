@@ -30,7 +30,7 @@ io::Task<Result<void>> insert_copies(Core& core, Object& object, const LeafCopy&
     change.births = copy.births.data() + entry_index(first, 0);
     change.flags = flags;
     const bool never = false;
-    CO_TRY(co_await store_blocks(core, object, change, never));
+    CO_TRY(co_await store_blocks(core, object, change, never, WhenFull::fail));
     CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core, object, change));
     static_cast<void>(done);
     co_return Result<void>{};
@@ -64,7 +64,6 @@ io::Task<Result<void>> hydrate_leaf(Core& core, Object& object, block::Volume& o
 
 // Entries that the parent holds as well, read and written anew.
 io::Task<Result<void>> flatten_leaf(Core& core, Object& object, BlockIndex first, size_t count) {
-    const ReadGuard guard(core);
     LeafCopy copy;
     CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
     for (size_t i = 0; i < count; ++i) {
@@ -79,7 +78,13 @@ io::Task<Result<void>> flatten_leaf(Core& core, Object& object, BlockIndex first
         if (parent == nullptr) co_return Result<void>{};
         CO_TRY_ASSIGN(const Found theirs, co_await look_up(core, *parent, first + i));
         if (theirs.entry(first + i) != entry) continue;
-        CO_TRY(co_await core.blocks.read(entry, bounce.bytes(kBlockBytes)));
+        {
+            // Not longer: a checkpoint waits for readers, and the write below may wait for it.
+            const ReadGuard guard(core);
+            CO_TRY_ASSIGN(const Found now, co_await look_up(core, object, first + i));
+            if (now.entry(first + i) != entry) continue;
+            CO_TRY(co_await core.blocks.read(entry, bounce.bytes(kBlockBytes)));
+        }
         CO_TRY(co_await insert_copies(
             core, object, copy, first + i, 1, bounce.data(),
             static_cast<uint8_t>(Entry::kMoved | (entry.flags() & Entry::kHydrated))));
@@ -184,12 +189,16 @@ Result<void> still_here(Core& core, const Uuid& volume) {
 // Keeps a volume from being deleted or rolled back while it is worked on.
 class Hold {
 public:
-    explicit Hold(Object& object) : object_(object) { ++object_.readers; }
+    Hold(Core& core, Object& object) : core_(core), object_(object) { ++object_.holds; }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
-    ~Hold() { --object_.readers; }
+    ~Hold() {
+        --object_.holds;
+        core_.work.notify_all();
+    }
 
 private:
+    Core& core_;
     Object& object_;
 };
 
@@ -222,7 +231,7 @@ io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume) {
                         fmt::format("the origin {} of {} is not available",
                                     object->record.origin.to_string(), object->record.name));
     }
-    const Hold hold(*object);
+    const Hold hold(core, *object);
     for (BlockIndex first = 0; first < object->record.size_blocks(); first += kFanout) {
         CO_TRY(still_here(core, volume));
         const size_t count = std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
@@ -254,7 +263,7 @@ io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
         change.items.back().object.set(ObjectRecord::kFlattening, true);
         CO_TRY(co_await commit_structure(core, std::move(change)));
     }
-    const Hold hold(*object);
+    const Hold hold(core, *object);
     Result<void> copied = co_await copy_shared(core, *object, volume);
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY(still_here(core, volume));

@@ -79,10 +79,14 @@ private:
 // Zeroes the last block behind the volume's end (sizes need not be whole blocks).
 io::Task<Result<void>> zero_tail(Core& core, Object& object);
 
+// A guest's write is held until there is space; a copy that serves nobody yet fails.
+enum class WhenFull : uint8_t { hold, fail };
+
 // Fills change.address for every block of `content` that is not zero: allocates, writes, retries
-// elsewhere after device errors. Waits while the pool is full (held), until `give_up` says so.
-// On an error nothing stays allocated.
+// elsewhere after device errors. Waits while the pool is full, until `give_up` says so.
+// On an error nothing stays allocated. Errors: no_space (with WhenFull::fail), io, read_only,
+// cancelled.
 io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& change,
-                                    const bool& give_up);
+                                    const bool& give_up, WhenFull when_full = WhenFull::hold);
 
 }  // namespace stoa::pool

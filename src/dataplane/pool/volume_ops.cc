@@ -24,6 +24,11 @@ Result<void> check_size(uint64_t size_bytes) {
 }
 
 Result<void> check_unattached(const Object& object, const char* what) {
+    if (object.holds > 0) {
+        return Error(ErrorCode::busy,
+                     fmt::format("{} is being hydrated or flattened; wait to {} it",
+                                 object.record.name, what));
+    }
     if (object.readers == 0) return {};
     return Error(ErrorCode::in_use, fmt::format("{} is attached ({} times); detach it to {} it",
                                                 object.record.name, object.readers, what));

@@ -29,9 +29,10 @@ std::string Walk::where(const Node& context, int level, uint64_t first_block) co
 // Whether the reference is sound; the address then counts as reached. `level` is that of the
 // table the entry stands in.
 bool Walk::claim(const Node& context, const Entry& entry, int level, uint64_t first_block) {
-    const uint8_t needed = level == 0   ? options_.data_class
-                           : level == 1 && options_.data_class == kDataClass ? uint8_t{kLeafClass}
-                                        : uint8_t{kDoubledClass};
+    const uint8_t needed = level == 0 ? options_.data_class
+                           : level == 1 && options_.data_class == kDataClass
+                               ? uint8_t{kLeafClass}
+                               : uint8_t{kDoubledClass};
     if (const auto fault = regions_.address_fault(entry.address(), needed)) {
         findings_.problem("{}: refers to address {}: {}", where(context, level, first_block),
                           entry.address(), *fault);
