@@ -223,7 +223,7 @@ void Actions::scrub() {
     if (!result || world_.crashed()) return;
     if (!result->ok()) {
         accept(result->error(), "scrub");
-    } else if ((**result).blocks_damaged != 0 && !tolerance.damage) {
+    } else if ((**result).blocks_damaged != 0 && !tolerance.damage && !tolerance.device_errors) {
         verdict_.fail("operation",
                       fmt::format("scrub: {} blocks are damaged", (**result).blocks_damaged));
     }

@@ -225,6 +225,10 @@ io::Task<Result<std::optional<ScannedCommit>>> JournalReader::next() {
         commit.next_block = next_ + i + 1;
         next_ = commit.next_block;
         commit_ = commit.number;
+        // A recovery made everything before its cut durable.
+        if (commit.next_block <= superblock_.cuts.back().journal_block) {
+            proven_ = std::max(proven_, commit.number);
+        }
         co_return std::optional<ScannedCommit>(std::move(commit));
     }
     ended_ = true;
