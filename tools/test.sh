@@ -13,7 +13,7 @@ sim=build/release/tests/sim/sim_test
 run_lint() { tools/lint.sh; }
 run_unit() { build release && ctest --test-dir build/release -LE sim --verbose; }
 run_asan() { build asan && ctest --test-dir build/asan -LE sim --verbose; }
-run_sim() { build release && STOA_SIM_SEEDS=${STOA_SIM_SEEDS:-600} STOA_SIM_SECONDS=600 "$sim" --gtest_filter='-*xhaustive*'; }
+run_sim() { build release && STOA_SIM_SEEDS=${STOA_SIM_SEEDS:-180} STOA_SIM_SECONDS=600 "$sim" --gtest_filter='-*xhaustive*'; }
 run_exhaustive() { build release && STOA_SIM_SECONDS=180 "$sim" --gtest_filter='*xhaustive*'; }
 run_mutants() { build mutants && python3 tools/mutants.py; }
 run_fuzz() { build fuzz && tools/fuzz.sh 60; }
