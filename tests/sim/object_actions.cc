@@ -152,7 +152,14 @@ void Actions::remove_beside(Uuid tree) {
     auto result = model_.trees().at(tree).is_snapshot
                       ? world_.run(world_.pool().delete_snapshot(tree), "delete", verdict_)
                       : world_.run(world_.pool().delete_volume(tree), "delete", verdict_);
-    if (result && accept(*result, "delete")) model_.remove(tree);
+    if (result && accept(*result, "delete")) {
+        model_.remove(tree);
+        return;
+    }
+    // Done or not: the writes beside it end without an answer, too.
+    if (!world_.crashed() && !pool_failed()) return;
+    after_ = model_;
+    after_->remove(tree);
 }
 
 void Actions::resize(Uuid volume, uint64_t size_bytes) {

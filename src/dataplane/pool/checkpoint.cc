@@ -381,6 +381,7 @@ io::Task<Result<void>> spill_leaves(Core& core, Object& object, BlockIndex block
 }
 
 io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
+    if (core.failure) co_return core.read_only_error();
     if (!MUTANT(15)) {
         const int before = co_await core.devices.flush_touched();
         if (before != 0) {

@@ -20,6 +20,8 @@ size_t commit_bytes_max(const Core& core) {
 // One commit of the records from committed_position on, as many as fit.
 io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_boundary,
                                    bool& reached_head) {
+    // After a failed commit its records must not follow it in another: both may be on the devices.
+    if (core.failure && !MUTANT(49)) co_return core.read_only_error();
     std::vector<std::byte> payload;
     uint64_t position = core.committed_position;
     CommitEnd end;
@@ -117,6 +119,7 @@ io::Task<void> run_prover(Core& core) {
         if (core.durable_commit != seen || !core.writable()) continue;
         io::Mutex::Guard guard = co_await core.commit_lock.lock();
         if (core.durable_commit != seen || core.journal.last_commit() != seen) continue;
+        if (core.failure) co_return;
         if (core.journal.free_blocks() == 0) continue;
         const int error = co_await core.journal.write_proof(seen, core.superblock.generation);
         if (error != 0) {
