@@ -197,6 +197,7 @@ void BM_recovery_of_a_full_ring(benchmark::State& state) {
     for (auto _ : state) {
         std::filesystem::copy_file(full_ring(), copy,
                                    std::filesystem::copy_options::overwrite_existing);
+        sync();  // the copy must not be written back while the recovery runs
         Opened opened(copy);
         state.SetIterationTime(
             seconds_to_open(opened, static_cast<uint64_t>(state.range(0)) * kMiB));

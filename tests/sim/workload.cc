@@ -75,6 +75,7 @@ Swarm Swarm::draw(uint64_t seed) {
     swarm.world.knobs.idle_checkpoint_ns = random.chance(0.5) ? 5'000'000'000 : 20'000'000;
     const std::array<uint64_t, 3> commits{0, 4096, 16384};
     swarm.world.knobs.commit_bytes_max = random.pick(commits);
+    swarm.world.knobs.replay_changes_max = seed % 2 == 0 ? 0 : 4 + seed % 7;
     const std::array<uint64_t, 3> journals{16, 24, 64};
     swarm.world.journal_blocks = random.pick(journals);
     swarm.world.devices = random.chance(0.7) ? 1 : random.between(2, 3);

@@ -7,13 +7,12 @@
 #include <fmt/format.h>
 
 #include "dataplane/pool/commit.h"
+#include "dataplane/pool/node_flusher.h"
 
 namespace stoa::pool {
 
 namespace {
 
-constexpr uint64_t kNodeWritesAtOnce = 64;
-constexpr uint64_t kSubtreesAtOnce = 16;
 constexpr int kWriteAttempts = 8;
 
 // What the freeze captured.
@@ -53,144 +52,6 @@ void freeze(Core& core, Frozen& frozen) {
     frozen.next_object = core.next_object;
     frozen.object_slots = core.objects.slot_count();
 }
-
-// Writes frozen nodes, children before parents.
-class NodeFlusher {
-public:
-    // Blocks taken belong to `space`, or to the current interval (nullptr).
-    NodeFlusher(Core& core, FrozenSpace* space)
-        : core_(core), space_(space), writes_(core.executor, kNodeWritesAtOnce),
-          subtrees_(core.executor, kSubtreesAtOnce) {}
-
-    // When it resolves, `root` names an address (unless it names no node).
-    io::Task<Result<void>> flush(Entry& root, RegionClass leaf_class = RegionClass::leaf) {
-        leaf_class_ = leaf_class;
-        if (!root.is_handle()) co_return Result<void>{};
-        Result<void> outcome;
-        Node& node = core_.cache.at(static_cast<uint32_t>(root.address()));
-        if (node.dirty) {
-            co_await flush_node(node, outcome);
-            CO_TRY(outcome);
-        }
-        const Entry before = root;
-        root = node.entry();
-        core_.cache.unref(before);
-        co_return Result<void>{};
-    }
-
-    // Writes the dirty leaves directly under `node`, which only it refers to.
-    io::Task<Result<void>> flush_leaves(Node& node) {
-        Result<void> outcome;
-        io::TaskGroup group(core_.executor);
-        for (size_t i = 0; i < kFanout && outcome.ok(); ++i) {
-            if (!node.entries[i].is_handle()) continue;
-            Node& child = core_.cache.at(static_cast<uint32_t>(node.entries[i].address()));
-            if (!child.dirty || child.refs != 1) continue;
-            co_await writes_.acquire();
-            group.spawn(write_leaf(child, outcome));
-        }
-        co_await group.join();
-        for (size_t i = 0; i < kFanout; ++i) {
-            const Entry before = node.entries[i];
-            if (!before.is_handle()) continue;
-            const Node& child = core_.cache.at(static_cast<uint32_t>(before.address()));
-            if (child.dirty) continue;
-            node.entries[i] = child.entry();
-            core_.cache.unref(before);
-        }
-        co_return outcome;
-    }
-
-private:
-    // Children first, then the node itself.
-    io::Task<void> flush_node(Node& node, Result<void>& outcome) {
-        if (node.level > 0) {
-            io::TaskGroup group(core_.executor);
-            std::vector<Node*> started;
-            for (size_t i = 0; i < kFanout && outcome.ok(); ++i) {
-                const Entry entry = node.entries[i];
-                if (!entry.is_handle()) continue;
-                Node& child = core_.cache.at(static_cast<uint32_t>(entry.address()));
-                if (!child.dirty) continue;
-                if (child.level == 0) {
-                    co_await writes_.acquire();
-                    if (child.dirty) group.spawn(write_leaf(child, outcome));
-                    else writes_.release();
-                } else if (child.level == 1) {
-                    co_await subtrees_.acquire();
-                    group.spawn(flush_subtree(child, outcome));
-                } else {
-                    co_await flush_node(child, outcome);
-                }
-            }
-            co_await group.join();
-            if (!outcome.ok()) co_return;
-            resolve_children(node);
-        }
-        if (node.level > 0 && node.dirty) {
-            Result<void> result = co_await write_node(node);
-            if (!result.ok() && outcome.ok()) outcome = result;
-        } else if (node.dirty) {
-            co_await writes_.acquire();
-            co_await write_leaf(node, outcome);
-        }
-    }
-
-    io::Task<void> flush_subtree(Node& node, Result<void>& outcome) {
-        co_await flush_node(node, outcome);
-        subtrees_.release();
-    }
-
-    io::Task<void> write_leaf(Node& node, Result<void>& outcome) {
-        Result<void> result = co_await write_node(node);
-        if (!result.ok() && outcome.ok()) outcome = result;
-        writes_.release();
-    }
-
-    void resolve_children(Node& node) {
-        for (size_t i = 0; i < kFanout; ++i) {
-            const Entry before = node.entries[i];
-            if (!before.is_handle()) continue;
-            node.entries[i] = core_.cache.at(static_cast<uint32_t>(before.address())).entry();
-            core_.cache.unref(before);
-        }
-    }
-
-    io::Task<Result<void>> write_node(Node& node) {
-        const RegionClass wanted = node.level == 0 ? leaf_class_ : RegionClass::meta;
-        ++node.pins;
-        for (int attempt = 1;; ++attempt) {
-            Result<BlockAddress> address = co_await core_.regions.allocate_node(wanted);
-            if (!address.ok()) {
-                --node.pins;
-                co_return address.take_error();
-            }
-            const uint32_t crc = core_.checksums.block(node.bytes(), *address, node.birth);
-            const int error = co_await core_.blocks.write(*address, node.bytes());
-            if (error != 0) {
-                core_.regions.commit_allocated({*address, 1}, space_);
-                core_.regions.free({*address, 1}, space_);
-                if (attempt < kWriteAttempts && error != ENODEV) continue;
-                --node.pins;
-                co_return Error(ErrorCode::io, "a map node could not be written", error);
-            }
-            core_.regions.commit_allocated({*address, 1}, space_);
-            core_.cache.mark_written(node, *address, crc);
-            ++core_.counters.node_writes;
-            // The tree it came from has gone on without it: only this checkpoint's state holds it.
-            if (node.orphaned && !MUTANT(45)) core_.regions.free({*address, 1});
-            node.orphaned = false;
-            --node.pins;
-            co_return Result<void>{};
-        }
-    }
-
-    Core& core_;
-    FrozenSpace* space_;
-    RegionClass leaf_class_ = RegionClass::leaf;
-    io::Semaphore writes_;
-    io::Semaphore subtrees_;
-};
 
 io::Task<Result<void>> write_object_block(
     Core& core, Frozen& frozen, uint32_t block,
@@ -356,29 +217,6 @@ io::Task<Result<void>> check_owner(Core& core) {
 }
 
 }  // namespace
-
-io::Task<Result<void>> spill_leaves(Core& core, Object& object, BlockIndex block) {
-    NodeFlusher flusher(core, nullptr);
-    // Level 1 nodes on the way that are dirty and in memory; others hold no dirty leaf.
-    std::vector<Node*> stack;
-    const auto push = [&core, &stack](const Entry& entry) {
-        if (!entry.is_handle()) return;
-        Node& node = core.cache.at(static_cast<uint32_t>(entry.address()));
-        if (node.dirty) stack.push_back(&node);
-    };
-    static_cast<void>(block);
-    push(object.record.root);
-    while (!stack.empty()) {
-        Node* node = stack.back();
-        stack.pop_back();
-        if (node->level == 1) {
-            CO_TRY(co_await flusher.flush_leaves(*node));
-        } else if (node->level > 1) {
-            for (size_t i = 0; i < kFanout; ++i) push(node->entries[i]);
-        }
-    }
-    co_return Result<void>{};
-}
 
 io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
     if (core.failure) co_return core.read_only_error();

@@ -16,10 +16,6 @@ io::Task<Result<void>> write_checkpoint(Core& core);
 // The background task that writes checkpoints when they are wanted, and after a while of idleness.
 io::Task<void> run_checkpointer(Core& core);
 
-// Writes the dirty leaves of `object` below `block` early, so that they can leave memory; their
-// addresses are known to the parents in memory only. For recovery, before anybody else runs.
-io::Task<Result<void>> spill_leaves(Core& core, Object& object, BlockIndex block);
-
 // Writes `next` (its generation is counted up here) to all slots, with flushes before and after.
 // Refuses if somebody else's superblock is found there.
 io::Task<Result<void>> write_superblock(Core& core, Superblock next);

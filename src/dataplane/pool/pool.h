@@ -40,6 +40,7 @@ struct TestKnobs {
     uint64_t proof_delay_ns = 10'000'000;
     uint64_t commit_bytes_max = 0;          // 0: by the rule of the design
     bool background = true;                 // reclaim and hydration run by themselves
+    size_t replay_changes_max = 0;          // gathered at once by a recovery; 0: by the cache
 };
 
 // Finds the read-only source of a volume whose blocks are not all here yet; nullptr: not

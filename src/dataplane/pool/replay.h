@@ -27,29 +27,65 @@ private:
 };
 
 // Applies records to objects and trees. Map changes are gathered and applied sorted by volume and
-// block, before any record that copies or removes a tree.
+// block, so that each leaf is read and written once; before any record that copies or removes a
+// tree all of them are applied (a barrier).
+//
+// Memory: a quarter of the cache for gathered changes. When they do not fit, those farthest to the
+// right are left to a later pass over the same records: drain(), and while deferred(), gather()
+// them again.
 class TreeReplay {
 public:
-    explicit TreeReplay(Core& core) : core_(core) {}
+    explicit TreeReplay(Core& core);
+
+    // Must everything gathered be applied before `record`?
+    [[nodiscard]] static bool is_barrier(const Record& record);
+    void gather(const MapRecord& record);
+    // Applies what was gathered.
+    io::Task<Result<void>> drain();
+    // True: changes were left out; give them all again, from the last barrier on.
+    [[nodiscard]] bool deferred() const { return deferred_; }
+    void begin_pass();
+    // Everything between two barriers is applied.
+    void end_passes();
+    io::Task<Result<void>> apply_barrier(const Record& record);
+
+    // All of it, for records that are in memory anyway.
     io::Task<Result<void>> apply(ConstBytes payload);
-    io::Task<Result<void>> finish();
 
 private:
+    struct Place {
+        ObjectId object = 0;
+        BlockIndex block = 0;
+        auto operator<=>(const Place&) const = default;
+    };
     struct Change {
-        ObjectId object;
-        BlockIndex block;
+        Place place;
         uint64_t order;
         Entry now;
     };
-    io::Task<Result<void>> drain();
+    void sort_and_merge();
+    void make_room();
+    io::Task<Result<void>> drain_batch(Object& object, size_t& at);
+    io::Task<void> prefetch(Object& object, BlockIndex block);
+    io::Task<Result<void>> apply_leaf(Object& object, size_t& at);
+    [[nodiscard]] size_t leaf_end(size_t at) const;
     // Brings `missing` into memory, or works around it when it is lost. False: the changes of
     // `block`'s leaf cannot be applied.
     io::Task<Result<bool>> load(Object& object, const Missing& missing, BlockIndex block);
-    io::Task<Result<void>> apply_reclaim(const ReclaimRecord& record);
 
     Core& core_;
+    size_t changes_max_;
+    size_t leaves_at_once_;
     std::vector<Change> pending_;
     uint64_t order_ = 0;
+    Place from_;   // of this pass
+    Place limit_;  // what lies there or beyond is left to the next one, if deferred_
+    bool deferred_ = false;
 };
+
+// Pass 2 of a recovery: the map changes of the commits after superblock `from`, up to the commit
+// `last_commit`.
+io::Task<Result<void>> replay_trees(Core& core, const Superblock& from,
+                                    std::array<JournalPlace, 2> places, uint64_t last_commit);
 
 }  // namespace stoa::pool
