@@ -229,6 +229,11 @@ void Actions::scrub() {
     }
 }
 
+io::Task<void> Actions::checkpoint_beside() {
+    const Result<void> result = co_await world_.pool().checkpoint();
+    if (!world_.crashed()) static_cast<void>(accept(result, "checkpoint"));
+}
+
 // ---- crashes
 
 bool Actions::recover(bool host_died) {

@@ -39,6 +39,7 @@ public:
     io::Task<void> read(Uuid tree, uint64_t sector, uint64_t count);
     // Beside writes; the model learns the snapshots as open ones.
     io::Task<void> snapshot_beside(std::vector<Uuid> volumes);
+    io::Task<void> checkpoint_beside();
 
     // The same, run to the end with nothing beside.
     void run_write(Uuid volume, uint64_t sector, uint64_t count, bool fua = false,

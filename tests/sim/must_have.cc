@@ -2,34 +2,12 @@
 #include <array>
 
 #include "dataplane/io/sync.h"
+#include "tests/sim/sequence_parts.h"
 #include "tests/sim/sequences.h"
 
 namespace stoa::simtest {
 
 namespace {
-
-constexpr uint64_t kBlock = kSectorsPerBlock;  // in sectors
-
-io::sim::Latency in_order() { return {.in_order = true}; }
-
-WorldOptions quiet() {
-    WorldOptions options;
-    options.latency = in_order();
-    options.knobs.idle_checkpoint_ns = 1'000'000'000'000;
-    return options;
-}
-
-Uuid first_volume(Actions& actions) {
-    // Identifiers grow, but not bytewise: the oldest one has the smallest number.
-    Uuid first;
-    uint64_t least = ~uint64_t{0};
-    for (const Uuid& uuid : actions.model().volumes()) {
-        const auto number = load_le<uint64_t>(uuid.bytes.data() + 8);
-        if (number < least) first = uuid;
-        least = std::min(least, number);
-    }
-    return first;
-}
 
 // ---- S1, S2, C1 of S1, K1 of C1, C2 of K1, deleted in one of all orders
 
@@ -162,31 +140,6 @@ void holes_are_differences(Actions& actions, Verdict&) {
 
 // ---- running beside each other
 
-// Runs what `start` spawns to its end.
-void run_group(Actions& actions, Verdict& verdict,
-               const std::function<void(io::TaskGroup&)>& start) {
-    if (actions.ended()) return;
-    actions.model().next_rank();
-    auto* group = new io::TaskGroup(actions.world().simulator());  // a hanging task keeps it
-    start(*group);
-    if (!actions.world().drive([&] { return group->running() == 0; })) {
-        verdict.fail("liveness", "operations beside each other do not end");
-        return;
-    }
-    delete group;
-    if (!actions.ended()) actions.check_all();
-}
-
-void steps(Actions& actions, uint64_t count) {
-    actions.world().drive([left = count]() mutable { return left-- == 0; });
-}
-
-void one_volume(Actions& actions, Verdict&) {
-    const auto v = actions.create_volume(4 * kBlockBytes);
-    if (v) actions.run_write(*v, 0, 4 * kBlock);
-    if (v) actions.checkpoint();
-}
-
 void sectors_race_across_a_snapshot(Actions& actions, Verdict& verdict) {
     const Uuid v = first_volume(actions);
     for (uint64_t round = 0; round < 6 && !actions.ended(); ++round) {
@@ -206,20 +159,13 @@ void sectors_race_across_a_snapshot(Actions& actions, Verdict& verdict) {
     actions.check_all_diffs();
 }
 
-io::Task<void> checkpoint_beside(Actions& actions, Verdict& verdict) {
-    const Result<void> result = co_await actions.world().pool().checkpoint();
-    if (!result.ok() && !actions.world().crashed()) {
-        verdict.fail("operation", "checkpoint: " + result.error().message());
-    }
-}
-
 // Content changes at every stage of a checkpoint.
 void overwrite_beside_a_checkpoint(Actions& actions, Verdict& verdict) {
     const Uuid v = first_volume(actions);
     for (uint64_t delay = 0; delay < 12 && !actions.ended(); ++delay) {
         if (!actions.attach(v)) return;
         run_group(actions, verdict, [&](io::TaskGroup& group) {
-            group.spawn(checkpoint_beside(actions, verdict));
+            group.spawn(actions.checkpoint_beside());
             steps(actions, delay * 3);
             group.spawn(actions.write(v, 0, 2 * kBlock, false, false));
             steps(actions, 10);
@@ -227,73 +173,6 @@ void overwrite_beside_a_checkpoint(Actions& actions, Verdict& verdict) {
             group.spawn(actions.write(v, kBlock, kBlock, false, false));
         });
     }
-}
-
-// ---- recovery upon recovery
-
-// A commit is cut off, new ones are written over the old tail, and the power goes again.
-void commits_over_a_cut_tail(Actions& actions, Verdict& verdict) {
-    World& world = actions.world();
-    const Uuid v = first_volume(actions);
-    for (uint64_t round = 1; round < 24 && !verdict.failed(); ++round) {
-        using io::sim::CrashKeep;
-        const CrashKeep keep = round % 3 == 0   ? CrashKeep::none
-                               : round % 3 == 1 ? CrashKeep::random
-                                                : CrashKeep::all_but_last;
-        for (uint64_t i = 0; i < 1 + round % 3; ++i) actions.run_write(v, i * kBlock, kBlock);
-        world.arm_crash(1 + round % 7, {.process_only = false,
-                                        .policy = {.keep = keep, .seed = round, .tear = true}});
-        actions.run_flush(v);
-        for (uint64_t i = 0; i < 20 && !actions.ended(); ++i) {
-            actions.run_write(v, 0, kBlock, true);
-        }
-        if (verdict.failed()) return;
-        if (!world.crashed()) {
-            world.crash_now({.process_only = false, .policy = {.keep = keep, .seed = round}});
-        }
-        if (!world.restart(verdict) || !actions.recover(true)) {
-            if (!verdict.failed()) verdict.fail("recovery-open", "does not come back");
-            return;
-        }
-        world.check_fsck(verdict, false);
-    }
-}
-
-// One copy of the journal is enough, whichever.
-void journal_survives_the_loss_of_a_copy(Actions& actions, Verdict& verdict) {
-    World& world = actions.world();
-    const Uuid v = first_volume(actions);
-    const uint64_t journal_bytes = world.options().journal_blocks * kBlockBytes;
-    for (uint64_t copy = 0; copy < 2 && !actions.ended(); ++copy) {
-        for (uint64_t block = 0; block < 4; ++block) actions.run_write(v, block * kBlock, 4, true);
-        if (actions.ended()) return;
-        world.crash_now({.process_only = false, .policy = {.keep = io::sim::CrashKeep::all}});
-        if (!world.restart(verdict)) return;
-        const uint64_t start = world.journal_start_bytes() + copy * journal_bytes;
-        for (uint64_t at = 0; at < journal_bytes; at += kBlockBytes) {
-            world.disks().front()->flip_bit(start + at + 100, 3);
-        }
-        if (!actions.recover(true)) return;
-    }
-}
-
-void many_blocks(Actions& actions, Verdict&) {
-    const auto v = actions.create_volume(200 * kBlockBytes);
-    if (v) actions.run_write(*v, 0, 200 * kBlock);
-    if (v) actions.checkpoint();
-}
-
-// The records of one flush fill several journal blocks: all of them count, or none.
-void torn_commit_is_none(Actions& actions, Verdict&) {
-    const Uuid v = first_volume(actions);
-    for (uint64_t block = 0; block < 160; block += 2) {
-        actions.run_discard(v, block * kBlock, kBlock);
-    }
-    actions.run_flush(v);
-    for (uint64_t block = 1; block < 160; block += 2) {
-        actions.run_discard(v, block * kBlock, kBlock);
-    }
-    actions.run_flush(v);
 }
 
 // ---- connections
@@ -460,10 +339,15 @@ WorldOptions two_devices() {
     return options;
 }
 
+std::vector<Sequence> with_recovery(std::vector<Sequence> sequences) {
+    for (Sequence& sequence : recovery_sequences()) sequences.push_back(std::move(sequence));
+    return sequences;
+}
+
 }  // namespace
 
 const std::vector<Sequence>& must_have_sequences() {
-    static const auto* sequences = new std::vector<Sequence>{
+    static const auto* sequences = new std::vector<Sequence>(with_recovery({
         {"family_is_deleted_in_every_order", {}, every_order, false, quiet()},
         {"family_deletion_survives_crashes_v_first", {}, one_order<0>, true, quiet()},
         {"family_deletion_survives_crashes_s1_first", {}, one_order<1>, true, quiet()},
@@ -481,16 +365,12 @@ const std::vector<Sequence>& must_have_sequences() {
          WorldOptions{}},
         {"overwrite_beside_a_checkpoint", one_volume, overwrite_beside_a_checkpoint, true,
          WorldOptions{}},
-        {"commits_over_a_cut_tail", one_volume, commits_over_a_cut_tail, false, WorldOptions{}},
-        {"journal_survives_the_loss_of_a_copy", one_volume, journal_survives_the_loss_of_a_copy,
-         false, quiet()},
-        {"torn_commit_is_none", many_blocks, torn_commit_is_none, true, quiet()},
         {"old_write_never_wins", one_volume, old_write_never_wins, false, WorldOptions{}},
         {"discarded_origin_stays_away", {}, discarded_origin_stays_away, false, quiet()},
         {"hydration_never_wins", {}, hydration_never_wins, false, WorldOptions{}},
         {"reader_keeps_its_blocks", one_volume, reader_keeps_its_blocks, false, quiet()},
         {"full_pool_holds_writes", {}, full_pool_holds_writes, false, tiny()},
-    };
+    }));
     return *sequences;
 }
 

@@ -31,6 +31,8 @@ struct Sequence {
 
 // All of them, in the order of the design.
 [[nodiscard]] const std::vector<Sequence>& must_have_sequences();
+// Those of them about commits and recovery.
+[[nodiscard]] std::vector<Sequence> recovery_sequences();
 
 struct CrashSearchOptions {
     uint64_t every = 1;             // only each n-th device event

@@ -413,6 +413,13 @@ void SimRunner::reopen() {
     }
     if (swarm_.faults == FaultClass::none) world_->check_fsck(result_.verdict, closed);
     if (ended()) return;
+    if (!closed && swarm_.faults == FaultClass::flush_errors) {
+        // What a failed flush left is not to be trusted until the power has been off.
+        plan_ = {.process_only = false,
+                 .policy = {.keep = io::sim::CrashKeep::random, .seed = random_.next()}};
+        world_->crash_now(plan_);
+        return;  // after_step() goes on
+    }
     for (auto& disk : world_->disks()) disk->clear_faults();
     if (!actions_.recover(false)) return;
     add_faults();

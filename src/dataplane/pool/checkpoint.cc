@@ -263,6 +263,7 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
         next.commit = core.journal.last_commit();
         next.sequence = core.durable_sequence;
     }
+    if (MUTANT(37)) core.journal.advance_tail(next.journal_start);  // before the superblock
     if (MUTANT(17)) CO_TRY(co_await write_superblock(core, next));  // before the nodes
     CO_TRY(co_await write_objects(core, frozen));
     CO_TRY(co_await core.regions.write_bitmaps(frozen.space));

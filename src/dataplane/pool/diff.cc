@@ -95,12 +95,18 @@ private:
     }
 
     void descend(BlockIndex& cursor, Missing& missing, size_t& visited) {
-        Entry a = from_.record.root;
-        Entry b = to_.record.root;
+        // What a shrink has yet to trim beyond a tree's end is not content.
+        const bool in_from = cursor < from_.record.size_blocks();
+        const bool in_to = cursor < to_.record.size_blocks();
+        const BlockIndex limit =
+            in_from && in_to ? std::min(from_.record.size_blocks(), to_.record.size_blocks())
+                             : end_;
+        Entry a = in_from ? from_.record.root : Entry::hole(0, 0);
+        Entry b = in_to ? to_.record.root : Entry::hole(0, 0);
         for (int level = kRootLevel;; --level) {
             ++visited;
             const uint64_t span = entry_blocks(level + 1);
-            const BlockIndex until = std::min(end_, (cursor / span + 1) * span);
+            const BlockIndex until = std::min(limit, (cursor / span + 1) * span);
             const bool a_node = a.kind() == EntryKind::node;
             const bool b_node = b.kind() == EntryKind::node;
             if (equal(a, b) || (!a_node && !b_node)) {
@@ -143,7 +149,7 @@ private:
                 skipped = true;
             }
             if (skipped) {
-                cursor = std::min(end_, cursor / span * span + i * entry_blocks(level));
+                cursor = std::min(limit, cursor / span * span + i * entry_blocks(level));
                 return;
             }
         }

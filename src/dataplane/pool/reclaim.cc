@@ -98,7 +98,16 @@ void descend(Core& core, const Object& tree, const std::vector<const Object*>& n
             if (level < kRootLevel) free_finished(path, level + 1, walk.cursor, walk);
             return;
         }
-        if (!open_nodes(core, at, others, level, walk.missing)) return;
+        if (!open_nodes(core, at, others, level, walk.missing)) {
+            if (walk.missing.entry != walk.lost) return;
+            // Whether a neighbour holds it, or what it holds, is not to be known any more.
+            if (walk.lost == at.entry) add_run(walk.freed, at.entry.address());
+            walk.missing = {};
+            const uint64_t span = entry_blocks(level + 1);
+            walk.cursor = (cursor / span + 1) * span;
+            if (level < kRootLevel) free_finished(path, level + 1, walk.cursor, walk);
+            return;
+        }
         path[static_cast<size_t>(level)] = at.node;
         if (level == 0) {
             free_leaf(core, at, others, cursor, walk);
@@ -181,6 +190,7 @@ io::Task<Result<bool>> reclaim_step(Core& core, Object& tree) {
     // A snapshot or clone may have been made of the child meanwhile; they are looked up each time.
     ExclusiveWalk walk;
     walk.cursor = tree.record.cursor;
+    walk.lost = tree.lost_node;
     walk_exclusive(core, tree, neighbours_of(core, tree), walk);
     if (walk.cursor != tree.record.cursor) {
         core.reclaiming = tree.record.id;
@@ -199,9 +209,15 @@ io::Task<Result<bool>> reclaim_step(Core& core, Object& tree) {
     }
     if (walk.missing.any()) {
         const ReadGuard guard(core);
-        CO_TRY_ASSIGN(Node * loaded,
-                      co_await core.cache.load(walk.missing.entry, walk.missing.level));
-        static_cast<void>(loaded);
+        Result<Node*> loaded = co_await core.cache.load(walk.missing.entry, walk.missing.level);
+        if (!loaded.ok() && loaded.error().code() == ErrorCode::corrupt) {
+            // Damage in one tree keeps no other from being reclaimed.
+            core.event(fmt::format("blocks that {} held are lost to the pool: {}", tree.record.name,
+                                   loaded.error().message()));
+            tree.lost_node = walk.missing.entry;
+        } else if (!loaded.ok()) {
+            co_return loaded.take_error();
+        }
     }
     co_return false;
 }
@@ -225,7 +241,8 @@ io::Task<Result<bool>> follow_volume(Core& core) {
     co_return false;
 }
 
-io::Task<Result<bool>> finish_trim(Core& core) {
+// One shrink of all that are pending. What cannot go on is told in `stuck`.
+io::Task<Result<bool>> finish_trim(Core& core, std::optional<Error>& stuck) {
     for (const ObjectId id : core.objects.ids()) {
         Object* object = core.objects.find(id);
         if (object == nullptr || !object->record.has(ObjectRecord::kTrimming) ||
@@ -235,19 +252,23 @@ io::Task<Result<bool>> finish_trim(Core& core) {
         io::Mutex::Guard guard = co_await core.structure_lock.lock();
         object = core.objects.find(id);
         if (object == nullptr || !object->record.has(ObjectRecord::kTrimming)) continue;
-        CO_TRY(co_await trim_beyond_end(core, *object));
-        co_return true;
+        Result<void> trimmed = co_await trim_beyond_end(core, *object);
+        if (trimmed.ok()) co_return true;
+        if (!core.writable() || core.closing) co_return trimmed.take_error();
+        stuck = trimmed.take_error();
     }
     co_return false;
 }
 
 // One piece of background work. False: nothing to do now.
 io::Task<Result<bool>> work_once(Core& core) {
-    CO_TRY_ASSIGN(const bool trimmed, co_await finish_trim(core));
+    std::optional<Error> stuck;  // the others go on
+    CO_TRY_ASSIGN(const bool trimmed, co_await finish_trim(core, stuck));
     if (trimmed) co_return true;
     CO_TRY_ASSIGN(const bool followed, co_await follow_volume(core));
     if (followed) co_return true;
     Object* tree = next_to_reclaim(core);
+    if (tree == nullptr && stuck) co_return *std::move(stuck);
     if (tree == nullptr) co_return false;
     // Its nodes must have their final addresses: they get them in the next checkpoint.
     if (tree->deleted_after_freeze >= core.durable_freeze) {

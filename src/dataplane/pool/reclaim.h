@@ -16,6 +16,7 @@ struct ExclusiveWalk {
     std::vector<Run> freed;     // data and node blocks
     uint64_t data_blocks = 0;   // of them
     Missing missing;
+    Entry lost;  // a node that cannot be read: what it holds is passed over, and leaks
 };
 void walk_exclusive(Core& core, const Object& tree, const std::vector<const Object*>& neighbours,
                     ExclusiveWalk& walk);

@@ -29,17 +29,18 @@ io::Task<Result<std::vector<uint64_t>>> Regions::read_live(uint32_t index) {
     const RegionEntry entry = regions_[index].entry;
     AlignedBuffer buffer(kBlockBytes);
     int error = 0;
-    for (size_t place = 0; place < entry.places; ++place) {
-        for (const uint64_t offset :
-             {uint64_t{entry.bitmap_slot}, uint64_t{region_blocks_} - 2 + entry.bitmap_slot}) {
-            const PhysicalPlace where = entry.place[place];
-            const uint64_t block =
-                devices_.list[where.device].layout.region_start(where.region) + offset;
-            error = co_await devices_.read(where.device, block, buffer.bytes());
-            if (error != 0) continue;
-            if (checksums_.block(buffer.bytes(), bitmap_place(index), 0) != entry.bitmap_crc) {
-                continue;
-            }
+    // What cannot be read costs space for as long as the pool is open: an I/O error may pass.
+    constexpr size_t kAttempts = 4;
+    for (size_t attempt = 0; attempt < kAttempts * 2 * entry.places; ++attempt) {
+        const uint64_t offset =
+            attempt % 2 == 0 ? entry.bitmap_slot : uint64_t{region_blocks_} - 2 + entry.bitmap_slot;
+        const PhysicalPlace where = entry.place[attempt / 2 % entry.places];
+        const uint64_t block =
+            devices_.list[where.device].layout.region_start(where.region) + offset;
+        const int result = co_await devices_.read(where.device, block, buffer.bytes());
+        if (result != 0) error = result;
+        if (result == 0 &&
+            checksums_.block(buffer.bytes(), bitmap_place(index), 0) == entry.bitmap_crc) {
             std::vector<uint64_t> live(region_blocks_ / 64);
             std::memcpy(live.data(), buffer.data(), live.size() * 8);
             const bool fixed =
@@ -47,6 +48,8 @@ io::Task<Result<std::vector<uint64_t>>> Regions::read_live(uint32_t index) {
                 get_bit(live, region_blocks_ - 1) && count_zeros(live) == entry.free_blocks;
             if (fixed) co_return live;
         }
+        const bool all_seen = (attempt + 1) % (2 * entry.places) == 0;
+        if (all_seen && error == 0) break;
     }
     co_return Error(ErrorCode::corrupt,
                     fmt::format("bitmap of region {} cannot be read in any copy", index), error);

@@ -173,7 +173,7 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
     change.first = first;
     change.count = count;
     change.content = bounce.data();
-    CO_TRY(co_await store_blocks(core_, object_, change, closing_));
+    CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full_));
     core_.data_since_commit += count * kBlockBytes;
     CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
     static_cast<void>(done);
@@ -197,7 +197,7 @@ io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstB
         change.count = 1;
         change.content = bounce.data();
         if (!MUTANT(21)) change.expected = &seen;
-        CO_TRY(co_await store_blocks(core_, object_, change, closing_));
+        CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full_));
         CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
         if (done.skipped == 0) co_return Result<void>{};
     }
@@ -308,7 +308,7 @@ io::Task<Result<std::vector<block::Extent>>> VolumeHandle::extents(uint64_t offs
 
 io::Task<Result<void>> zero_tail(Core& core, Object& object) {
     static constexpr std::array<std::byte, kBlockBytes> kZeros{};
-    VolumeHandle handle(core, object, false);
+    VolumeHandle handle(core, object, false, WhenFull::fail);
     const uint64_t size = object.record.size_bytes;
     co_return co_await handle.write_partial(
         size, ConstBytes(kZeros).first(kBlockBytes - size % kBlockBytes));

@@ -14,10 +14,14 @@
 
 namespace stoa::pool {
 
+// In a full pool a guest's write is held until there is space; what serves nobody yet fails.
+enum class WhenFull : uint8_t { hold, fail };
+
 class VolumeHandle final : public block::Volume {
 public:
-    VolumeHandle(Core& core, Object& object, bool read_only)
-        : core_(core), object_(object), idle_(core.executor), read_only_(read_only) {}
+    VolumeHandle(Core& core, Object& object, bool read_only, WhenFull when_full = WhenFull::hold)
+        : core_(core), object_(object), idle_(core.executor), when_full_(when_full),
+          read_only_(read_only) {}
     VolumeHandle(const VolumeHandle&) = delete;
     VolumeHandle& operator=(const VolumeHandle&) = delete;
     ~VolumeHandle() override { CHECK(in_flight_ == 0); }
@@ -72,15 +76,14 @@ private:
     Object& object_;
     io::Condition idle_;
     uint32_t in_flight_ = 0;
+    WhenFull when_full_;
     bool read_only_;
     bool closing_ = false;
 };
 
 // Zeroes the last block behind the volume's end (sizes need not be whole blocks).
+// Errors: no_space, io, corrupt, read_only, cancelled.
 io::Task<Result<void>> zero_tail(Core& core, Object& object);
-
-// A guest's write is held until there is space; a copy that serves nobody yet fails.
-enum class WhenFull : uint8_t { hold, fail };
 
 // Fills change.address for every block of `content` that is not zero: allocates, writes, retries
 // elsewhere after device errors. Waits while the pool is full, until `give_up` says so.

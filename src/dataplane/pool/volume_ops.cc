@@ -158,7 +158,12 @@ io::Task<Result<void>> resize_volume(Core& core, Uuid volume, uint64_t size_byte
     }
     if (object->record.has(ObjectRecord::kTrimming)) {
         // Nothing old may shine through when the volume grows again.
-        CO_TRY(co_await trim_beyond_end(core, *object));
+        Result<void> trimmed = co_await trim_beyond_end(core, *object);
+        // Zeroing part of a block may need space; a shrink that lacks it is done all the same, and
+        // trimmed when there is some.
+        const bool later =
+            !trimmed.ok() && trimmed.error().code() == ErrorCode::no_space && size_bytes < before;
+        if (!later) CO_TRY(trimmed);
     }
     if (size_bytes > before) {
         StructureRecord change;
