@@ -128,6 +128,8 @@ public:
     [[nodiscard]] uint64_t data_start_bytes() const { return data_start_bytes_; }
     // First byte of the first copy of the journal, on the first device.
     [[nodiscard]] uint64_t journal_start_bytes() const { return journal_start_bytes_; }
+    // Where superblocks lie on each device, in blocks.
+    [[nodiscard]] const std::vector<uint64_t>& superblocks() const { return superblocks_; }
     Origin& add_origin(const Uuid& uuid, uint64_t id, uint64_t size_bytes);
     void trace(const std::string& text) const;
     void set_knobs(const pool::TestKnobs& knobs) { options_.knobs = knobs; }

@@ -34,7 +34,15 @@ class DiffWalk {
 public:
     DiffWalk(Core& core, const Object& from, const Object& to, DiffPage& page, size_t ranges_max)
         : core_(core), from_(from), to_(to), page_(page), ranges_max_(ranges_max),
-          end_(std::max(from.record.size_blocks(), to.record.size_blocks())) {}
+          end_(std::max(from.record.size_blocks(), to.record.size_blocks())) {
+        // A shrink that is not finished has not zeroed the rest of its last block yet.
+        const Object& smaller = from.record.size_bytes < to.record.size_bytes ? from : to;
+        if (smaller.record.has(ObjectRecord::kTrimming) &&
+            from.record.size_bytes != to.record.size_bytes &&
+            smaller.record.size_bytes % kBlockBytes != 0) {
+            ragged_ = smaller.record.size_bytes / kBlockBytes;
+        }
+    }
 
     // Goes on from `cursor`; stops at `missing`, at a full page, after enough work, or at the end.
     void run(BlockIndex& cursor, Missing& missing) {
@@ -48,6 +56,8 @@ public:
 private:
     // Does a reader see the same through both entries?
     bool equal(const Entry& a, const Entry& b) const {
+        // Lost in both: what they held may have differed.
+        if (a.kind() == EntryKind::damaged || b.kind() == EntryKind::damaged) return false;
         if (core_.cache.identity(a) == core_.cache.identity(b)) return true;
         if (MUTANT(31) && b.birth() <= from_.record.epoch && b.kind() != EntryKind::absent) {
             return true;  // pruned by birth, as if there were no branches
@@ -98,9 +108,12 @@ private:
         // What a shrink has yet to trim beyond a tree's end is not content.
         const bool in_from = cursor < from_.record.size_blocks();
         const bool in_to = cursor < to_.record.size_blocks();
-        const BlockIndex limit =
-            in_from && in_to ? std::min(from_.record.size_blocks(), to_.record.size_blocks())
-                             : end_;
+        BlockIndex limit = in_from && in_to
+                               ? std::min(from_.record.size_blocks(), to_.record.size_blocks())
+                               : end_;
+        const bool forced = cursor == ragged_;
+        if (forced) limit = cursor + 1;
+        else if (cursor < ragged_) limit = std::min(limit, ragged_);
         Entry a = in_from ? from_.record.root : Entry::hole(0, 0);
         Entry b = in_to ? to_.record.root : Entry::hole(0, 0);
         for (int level = kRootLevel;; --level) {
@@ -109,8 +122,9 @@ private:
             const BlockIndex until = std::min(limit, (cursor / span + 1) * span);
             const bool a_node = a.kind() == EntryKind::node;
             const bool b_node = b.kind() == EntryKind::node;
-            if (equal(a, b) || (!a_node && !b_node)) {
-                if (!equal(a, b)) emit(cursor, until, b);
+            const bool same = !forced && equal(a, b);
+            if (same || (!a_node && !b_node)) {
+                if (!same) emit(cursor, until, b);
                 if (!full_) cursor = until;
                 return;
             }
@@ -132,7 +146,7 @@ private:
                     const size_t i = entry_index(cursor, 0);
                     const Entry& x = node_a != nullptr ? node_a->entries[i] : fill_a;
                     const Entry& y = node_b != nullptr ? node_b->entries[i] : fill_b;
-                    if (!equal(x, y)) emit(cursor, cursor + 1, y);
+                    if (forced || !equal(x, y)) emit(cursor, cursor + 1, y);
                     if (!full_) ++cursor;
                 }
                 return;
@@ -143,7 +157,7 @@ private:
             while (i < kFanout) {
                 a = node_a != nullptr ? node_a->entries[i] : fill_a;
                 b = node_b != nullptr ? node_b->entries[i] : fill_b;
-                if (!equal(a, b)) break;
+                if (forced || !equal(a, b)) break;
                 ++i;
                 ++visited;
                 skipped = true;
@@ -161,6 +175,7 @@ private:
     DiffPage& page_;
     size_t ranges_max_;
     BlockIndex end_;
+    BlockIndex ragged_ = ~BlockIndex{0};  // always listed
     bool full_ = false;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 namespace stoa::pool {
 
 namespace {
@@ -181,6 +183,7 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
     const size_t bytes = change.count * (72 + RecordLog::kFrameBytes);
     MapChangeResult result;
     Applier applier(core, object, change);
+    Entry lost;  // the leaf to be changed, which cannot be read
     for (;;) {
         Result<void> room = co_await core.wait_for_room(bytes, change.even_when_closing);
         if (!room.ok()) {
@@ -189,12 +192,29 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
         }
         Missing missing;
         if (applier.apply(missing, result.skipped)) break;
-        Result<Node*> loaded = co_await core.cache.load(missing.entry, missing.level);
-        if (!loaded.ok()) {
-            give_back(core, change);
-            co_return loaded.take_error();
+        if (lost.kind() == EntryKind::node && missing.entry == lost) {
+            // In one breath: a path changes only together with its record.
+            missing = {};
+            const bool replaced = core.writer.replace_lost_leaf(object, change.first, core.epoch);
+            if (replaced && applier.apply(missing, result.skipped)) break;
+            CHECK(!replaced);
+            missing = find_leaf(core.cache, object.record.root, change.first).missing;
+            if (!missing.any()) continue;
         }
-        // Kept until the next attempt has used it.
+        Result<Node*> loaded = co_await core.cache.load(missing.entry, missing.level);
+        if (loaded.ok()) continue;  // kept until the next attempt has used it
+        const Found found = find_leaf(core.cache, object.record.root, change.first);
+        if (loaded.error().code() != ErrorCode::corrupt || change.expected != nullptr ||
+            missing.level != 0 || found.missing.entry != missing.entry || missing.entry == lost) {
+            give_back(core, change);
+            co_return loaded.error().with_context(
+                fmt::format("{} block {}", object.record.name, change.first));
+        }
+        // New content heals; the other blocks of the leaf are damaged from now on.
+        core.event(fmt::format(
+            "{} blocks {} to {} are lost: {}", object.record.name, change.first / kFanout * kFanout,
+            change.first / kFanout * kFanout + kFanout - 1, loaded.error().message()));
+        lost = missing.entry;
     }
     co_return result;
 }
@@ -206,9 +226,14 @@ io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex blo
             core.cache.count_hit();
             co_return found;
         }
-        CO_TRY_ASSIGN(Node * loaded,
-                      co_await core.cache.load(found.missing.entry, found.missing.level));
-        static_cast<void>(loaded);
+        const Result<Node*> loaded =
+            co_await core.cache.load(found.missing.entry, found.missing.level);
+        if (!loaded.ok()) {
+            const uint64_t span = entry_blocks(found.missing.level + 1);
+            co_return loaded.error().with_context(
+                fmt::format("{} blocks {} to {}", object.record.name, block / span * span,
+                            block / span * span + span - 1));
+        }
     }
 }
 
@@ -218,9 +243,10 @@ io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first,
     MapChange change;
     change.even_when_closing = even_when_closing;
     while (first < end) {
-        CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
-        if (found.leaf == nullptr && is_hole_already(object, found.subtree)) {
-            first = std::min(end, found.end(first));
+        const Result<Found> found = co_await look_up(core, object, first);
+        if (!found.ok() && found.error().code() != ErrorCode::corrupt) co_return found.error();
+        if (found.ok() && found->leaf == nullptr && is_hole_already(object, found->subtree)) {
+            first = std::min(end, found->end(first));
             continue;
         }
         change.first = first;

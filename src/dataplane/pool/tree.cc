@@ -143,8 +143,15 @@ bool TreeWriter::replace_lost_leaf(Object& object, BlockIndex block, Epoch birth
         }
         slot = &node->entries[entry_index(block, level)];
     }
+    const Entry lost = *slot;
     *slot = Entry::make(EntryKind::damaged, 0, birth, 0);
     expand(*slot, 0, birth);
+    const BlockIndex leaf_end = (block / kFanout + 1) * kFanout;
+    if (lost.kind() == EntryKind::node && !lost.is_handle() &&
+        lost.birth() > lineage_.inherited_epoch(object, leaf_end) &&
+        !regions_.freed_by_replay(lost.address())) {
+        regions_.free({lost.address(), 1}, space_);
+    }
     return true;
 }
 
