@@ -20,6 +20,7 @@ TABLE = ROOT / "docs/mutants.md"
 PROGRAM = Path(os.environ.get("STOA_SIM_PROGRAM", ROOT / "build/mutants/bin/stoa-sim"))
 SECONDS = int(os.environ.get("STOA_MUTANT_SECONDS", "120"))
 JOBS = int(os.environ.get("STOA_MUTANT_JOBS", "2"))
+LEAST = 40
 ROW = re.compile(r"^\|\s*(\d+)\s*\|\s*([^|]+?)\s*\|(.*)$")
 
 
@@ -80,6 +81,10 @@ def run(mutant):
 
 def main():
     mutants = listed()
+    if len(mutants) < LEAST:
+        print(f"mutants: {TABLE.name} lists {len(mutants)} planted bugs, at least {LEAST} are wanted")
+        print("0 passed, 1 failed")
+        return 1
     wanted = {int(word) for word in sys.argv[1:]}
     if wanted:
         mutants = [mutant for mutant in mutants if mutant[0] in wanted]

@@ -47,7 +47,7 @@ io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_b
     }
     if (MUTANT(12)) error = co_await core.devices.flush_touched();  // before, instead of after
     error = co_await core.journal.write_commit(payload, end, core.superblock.generation,
-                                               core.durable_commit + (MUTANT(41) ? 1 : 0));
+                                               core.durable_commit);
     if (error == 0 && !MUTANT(12)) error = co_await core.devices.flush_touched();
     if (error != 0) {
         co_return Error(ErrorCode::io, "a commit could not be made durable", error);
