@@ -32,7 +32,8 @@ void fill(std::byte* into, uint64_t version) {
 // A pool on memory devices, and beside it what it has to hold.
 class Builder {
 public:
-    Builder(const std::string& name, size_t devices, uint64_t device_bytes);
+    Builder(const std::string& name, size_t devices, uint64_t device_bytes,
+            uint64_t journal_blocks);
 
     Uuid volume(const std::string& name, uint64_t size_bytes, const std::string& tags = "");
     Uuid snapshot(Uuid volume, const std::string& name);
@@ -85,7 +86,9 @@ private:
     std::map<Uuid, Expected> trees_;
 };
 
-Builder::Builder(const std::string& name, size_t devices, uint64_t device_bytes) : name_(name) {
+Builder::Builder(const std::string& name, size_t devices, uint64_t device_bytes,
+                 uint64_t journal_blocks)
+    : name_(name) {
     for (size_t d = 0; d < devices; ++d) {
         io::MemoryDeviceOptions options;
         options.size_bytes = device_bytes;
@@ -96,7 +99,7 @@ Builder::Builder(const std::string& name, size_t devices, uint64_t device_bytes)
     options.name = name;
     options.uuid = pool_uuid_ = next_uuid();
     options.region_blocks = 64;
-    options.journal_blocks = 32;
+    options.journal_blocks = journal_blocks;
     check(simulator_.run(pool::Pool::create(simulator_, pointers(), options)));
     open();
 }
@@ -270,7 +273,7 @@ GoldenPool Builder::take(const std::string& name, bool closed) {
 }  // namespace
 
 GoldenPool make_closed_pool() {
-    Builder pool("golden", 1, 8 * kMiB);
+    Builder pool("golden", 1, 8 * kMiB, 16);
     const Uuid db = pool.volume("db", 2 * kMiB + 512, "owner=golden");
     pool.write(db, 0, 6);
     pool.write(db, 255, 2);  // across two leaves
@@ -317,7 +320,7 @@ GoldenPool make_closed_pool() {
 }
 
 GoldenPool make_journal_pool() {
-    Builder pool("replayed", 2, 6 * kMiB);
+    Builder pool("replayed", 2, 8 * kMiB, 256);  // no checkpoint but that one
     const Uuid db = pool.volume("db", 2 * kMiB, "a");
     const Uuid log = pool.volume("log", kMiB, "b");
     pool.write(db, 0, 3);
@@ -337,11 +340,20 @@ GoldenPool make_journal_pool() {
     const Uuid doomed = pool.snapshot(log, "doomed");
     pool.write(log, 250);
     pool.remove_snapshot(doomed);
-    pool.settle();
     pool.protect(later);
     pool.volume("new", 4096);
     pool.write(db, 0);
+    pool.flush(db);
+    // Blocks that change several times, in one commit and in several; new regions.
+    pool.write(log, 0, 4);
+    pool.write(db, 0, 2);
+    pool.write(db, 0);
+    pool.flush(log);
     pool.write(log, 0, 2);
+    pool.discard(log, 3, 1);
+    pool.write(db, 300, 70);
+    pool.discard(db, 301, 2);
+    pool.write(db, 302);
     pool.flush(log);
     GoldenPool golden = pool.take("journal", false);
     pool.close();

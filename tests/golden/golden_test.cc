@@ -114,7 +114,9 @@ void GoldenTest::expect_clean(const fsck::Report& report) const {
     EXPECT_EQ(report.problem_count, damaged);
     EXPECT_EQ(report.repairable_count, 0u);
     EXPECT_EQ(report.counts.damage_ranges, damaged);
-    EXPECT_EQ(report.counts.volumes + report.counts.snapshots, manifest_.trees.size());
+    if (report.closed_cleanly) {  // the journal's objects are not counted
+        EXPECT_EQ(report.counts.volumes + report.counts.snapshots, manifest_.trees.size());
+    }
     if (report.problem_count == damaged && report.repairable_count == 0) return;
     for (const std::string& line : report.problems) ADD_FAILURE() << "fsck: " << line;
     for (const std::string& line : report.repairable) ADD_FAILURE() << "fsck: " << line;
@@ -219,7 +221,8 @@ TEST_P(GoldenTest, todays_engine_finds_every_byte) {
     EXPECT_EQ(before.pool, manifest_.pool);
     EXPECT_EQ(before.closed_cleanly, manifest_.closed);
     EXPECT_EQ(before.journal_pending, !manifest_.closed);
-    EXPECT_EQ(before.counts.records > 0, !manifest_.closed);
+    EXPECT_GE(before.counts.commits, manifest_.closed ? 0u : 10u);
+    EXPECT_GE(before.counts.records, manifest_.closed ? 0u : 20u);
     expect_clean(before);
     for (int round = 0; round < 2; ++round) {  // the second time from what today's engine wrote
         ASSERT_NO_FATAL_FAILURE(open());
