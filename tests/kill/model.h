@@ -1,7 +1,7 @@
 // What may be in the pool after a kill, from what the child reported.
 //
 // Operations in flight never overlap in a sector, so each sector has one order of versions; a
-// crash leaves one of them. The rules (numbers as in docs/promises.md or the pool's design):
+// crash leaves one of them. The rules:
 // - daemon killed, ring kept: nothing acknowledged is missing;
 // - ring lost too: all volumes are at one cut of the order of changes. A change is certainly
 //   before another one if it was acknowledged before that one started. So: if anything is there,
