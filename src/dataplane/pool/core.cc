@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "dataplane/pool/volume_handle.h"
 
 namespace stoa::pool {
@@ -99,10 +101,18 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing)
         const uint64_t used = journal.ring_blocks() - journal.free_blocks() +
                               (log.head() - committed_position) / kJournalPayloadBytes;
         const uint64_t ring = journal.ring_blocks();
+        const uint64_t needed = bytes / kJournalPayloadBytes;
+        if (needed > ring / 8 * 4) {
+            co_return Error(ErrorCode::invalid_argument,
+                            fmt::format("a change of {} bytes is too large for the journal of pool "
+                                        "{}, which takes {} at once; make it in smaller parts",
+                                        bytes, label.name, ring / 8 * 4 * kJournalPayloadBytes));
+        }
         const bool log_full = !log.fits(bytes + kKept);
-        const bool ring_full = used > ring / 8 * 6;
+        const bool ring_full = used + needed > ring / 8 * 6;
         const bool cache_full = cache.dirty_count() >= 2 * dirty_limit;
-        if (used > ring / 8 * 3 || cache.dirty_count() >= dirty_limit) want_checkpoint();
+        if (used > ring / 8 * 3 || ring_full || cache.dirty_count() >= dirty_limit)
+            want_checkpoint();
         if (log_full) {
             wanted_sequence = log.last_sequence();
             commit_wanted.notify_all();

@@ -38,6 +38,18 @@ Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes, b
     return {};
 }
 
+namespace {
+
+// A request with a payload takes that much memory.
+Result<void> check_payload(size_t bytes) {
+    if (bytes <= kRequestBytesMax) return {};
+    return Error(ErrorCode::invalid_argument, fmt::format("a request of {} bytes is too long: at "
+                                                          "most {}",
+                                                          bytes, kRequestBytesMax));
+}
+
+}  // namespace
+
 // ---- reading
 
 io::Task<void> VolumeHandle::read_run(Location from, MutableBytes into, int& error) {
@@ -134,6 +146,7 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
 
 io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes into) {
     CO_TRY(check(offset_bytes, into.size(), false));
+    CO_TRY(check_payload(into.size()));
     const Operation operation(*this);
     const ReadGuard guard(core_);
     std::byte* to = into.data();
@@ -227,6 +240,7 @@ io::Task<Result<void>> VolumeHandle::write_range(uint64_t offset_bytes, ConstByt
 io::Task<Result<void>> VolumeHandle::write(uint64_t offset_bytes, ConstBytes from,
                                            block::WriteOptions options) {
     CO_TRY(check(offset_bytes, from.size(), true));
+    CO_TRY(check_payload(from.size()));
     const Operation operation(*this);
     CO_TRY(co_await write_range(offset_bytes, from));
     if (options.force_unit_access) CO_TRY(co_await make_durable(core_));
