@@ -78,7 +78,9 @@ io::Task<void> clear_damage(Core& core, const Object& object, BlockIndex first, 
         }
     }
     if (change.items.empty()) co_return;
-    Result<void> room = co_await core.wait_for_room(change.items.size() * 600);
+    std::vector<std::byte> encoded;  // for its size: what does not fit the journal is refused
+    encode_record(change, encoded);
+    const Result<void> room = co_await core.wait_for_room(encoded.size());
     if (room.ok()) static_cast<void>(apply_structure_if_room(core, change));
 }
 
