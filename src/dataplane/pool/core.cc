@@ -34,6 +34,7 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
       readers_left(runs_on), workers(runs_on), background(runs_on), structure_lock(runs_on),
       work(runs_on), reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
+    regions.set_blocks(blocks);
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;
     dirty_limit = std::max<uint64_t>(cache.nodes_max() / 2, 16);
