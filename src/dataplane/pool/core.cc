@@ -84,6 +84,16 @@ void Core::want_checkpoint() {
     checkpoint_signal.notify_all();
 }
 
+uint64_t Core::ring_blocks_wanted() const {
+    return journal.ring_blocks() - journal.free_blocks() +
+           (log.head() - committed_position) / kJournalPayloadBytes;
+}
+
+bool Core::has_room(size_t bytes) {
+    if (ring_blocks_wanted() > journal.ring_blocks() / 8 * 3) want_checkpoint();
+    return writable() && log.fits(bytes) && ring_blocks_wanted() <= journal.ring_blocks() / 8 * 6;
+}
+
 io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing) {
     // A small part of the log is kept for region assignments, which cannot wait.
     constexpr size_t kKept = 4096;
@@ -97,8 +107,7 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing)
             co_return Error(ErrorCode::invalid_argument,
                             "the change is too large for the log of acknowledged writes");
         }
-        const uint64_t used = journal.ring_blocks() - journal.free_blocks() +
-                              (log.head() - committed_position) / kJournalPayloadBytes;
+        const uint64_t used = ring_blocks_wanted();
         const uint64_t ring = journal.ring_blocks();
         const bool log_full = !log.fits(bytes + kKept);
         const bool ring_full = used > ring / 8 * 6;

@@ -299,5 +299,254 @@ TEST_F(MissingDeviceTest, a_returning_device_is_resynchronized) {
     }
 }
 
+TEST_F(MissingDeviceTest, a_scrub_takes_what_reads_right_again_off_the_list_of_damage) {
+    prepare(2);
+    for (const size_t away : {0U, 1U}) {
+        const Result<void> opened = open_without({1 - away});
+        ASSERT_TRUE(opened.ok()) << away << ": " << opened.error().message();
+        static_cast<void>(simulator_.run(pool_->scrub({})));
+        static_cast<void>(read(db_));
+        EXPECT_FALSE(pool_->damage().empty());
+        close();
+        ASSERT_TRUE(open({0, 1}).ok());
+        EXPECT_FALSE(pool_->damage().empty());
+        const Result<ScrubReport> report = simulator_.run(pool_->scrub({}));
+        ASSERT_TRUE(report.ok()) << report.error().message();
+        EXPECT_EQ(report->blocks_damaged, 0U);
+        EXPECT_TRUE(pool_->damage().empty());
+        expect_all_right();
+        close();
+        expect_clean({0, 1});
+    }
+}
+
+TEST_F(MissingDeviceTest, what_is_lost_on_a_returning_device_becomes_damage) {
+    prepare(2);
+    ASSERT_TRUE(open_without({0}).ok());
+    use_without();
+    close();
+    // One data block of the device that is away changes behind the pool's back.
+    ASSERT_TRUE(open({0, 1}).ok());
+    Result<BlockExplanation> where = simulator_.run(pool_->explain(monday_, 50 * 4096));
+    for (uint64_t block = 51; where->device != "disk1"; ++block) {
+        ASSERT_LT(block, kBlocks);
+        where = simulator_.run(pool_->explain(monday_, block * 4096));
+    }
+    close();
+    ASSERT_TRUE(open_without({0}).ok());
+    close();
+    images_[1].flip_bit(where->device_offset_bytes + 7, 3);
+    ASSERT_TRUE(open({0, 1}).ok());
+    const Result<ScrubReport> report = simulator_.run(pool_->scrub({}));
+    ASSERT_TRUE(report.ok());
+    EXPECT_EQ(report->blocks_damaged, 1U);
+    EXPECT_EQ(pool_->damage().size(), 1U);
+    close();
+}
+
+TEST_F(MissingDeviceTest, not_opened_while_the_device_was_away_is_nothing_special) {
+    prepare(2);
+    ASSERT_FALSE(open({0}).ok());
+    ASSERT_TRUE(open({0, 1}).ok());
+    const uint64_t generation = pool_->info().generation;
+    expect_all_right();
+    close();
+    OpenOptions look;
+    look.read_only = true;
+    look.accept_missing_devices = true;
+    ASSERT_TRUE(open({1}, look).ok());
+    static_cast<void>(read(db_));
+    close();
+    ASSERT_TRUE(open({0, 1}).ok());
+    EXPECT_LE(pool_->info().generation, generation + 2);  // a close, an open: no resynchronization
+    close();
+    expect_clean({0, 1});
+}
+
+TEST_F(MissingDeviceTest, a_pool_opened_read_only_reads_the_returning_device_and_leaves_it) {
+    prepare(2);
+    ASSERT_TRUE(open_without({0}).ok());
+    write(db_, 0, 40, 120);
+    close();
+    const uint64_t before = images_[1].hash();
+    OpenOptions look;
+    look.read_only = true;
+    ASSERT_TRUE(open({0, 1}, look).ok());
+    EXPECT_TRUE(pool_->info().devices[1].missing);
+    expect_all_right();
+    close();
+    EXPECT_EQ(images_[1].hash(), before);
+}
+
+// Away or back, at every write of it: what was flushed is there.
+TEST_F(MissingDeviceTest, a_crash_anywhere_while_it_returns_leaves_it_to_the_next_open) {
+    prepare(2);
+    ASSERT_TRUE(open_without({0}).ok());
+    use_without();
+    lose_power();  // the journal is replayed, too
+    const std::vector<Image> start = images_;
+    const auto expected = expected_;
+    uint64_t steps = 0;
+    for (const CrashKeep keep : {CrashKeep::none, CrashKeep::all, CrashKeep::random}) {
+        keep_ = keep;
+        for (crash_at_ = 1;; ++crash_at_) {
+            images_ = start;
+            const Result<void> opened = open({0, 1});
+            const uint64_t at = std::exchange(crash_at_, 0);
+            if (opened.ok()) {
+                lose_power();
+                steps = at;
+                break;
+            }
+            ASSERT_TRUE(crashed_) << opened.error().message();
+            // The survivor goes on alone, or both, or both after a second crash.
+            const std::vector<Image> crashed = images_;
+            for (const bool alone : {false, true}) {
+                images_ = crashed;
+                expected_ = expected;
+                if (alone) {
+                    const Result<void> degraded = open_without({0});
+                    ASSERT_TRUE(degraded.ok()) << at << ": " << degraded.error().message();
+                    write(make_volume("alone"), 0, 20, 33);
+                    close();
+                }
+                const Result<void> again = open({0, 1});
+                ASSERT_TRUE(again.ok()) << "step " << at << ": " << again.error().message();
+                EXPECT_FALSE(pool_->info().devices[1].missing);
+                expect_all_right();
+                close();
+                expect_clean({0, 1});
+                if (::testing::Test::HasFailure()) FAIL() << "step " << at;
+            }
+            crash_at_ = at;
+        }
+    }
+    EXPECT_GT(steps, 40U);
+}
+
+TEST_F(MissingDeviceTest, a_device_that_was_used_without_the_others_is_refused) {
+    prepare(2);
+    const std::vector<Image> start = images_;
+    ASSERT_TRUE(open_without({0}).ok());
+    write(db_, 0, 40, 120);
+    close();
+    const Image first = images_[0];
+    images_ = start;
+    // The other half, longer used: of a newer generation and incarnation.
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(open_without({1}).ok());
+        static_cast<void>(make_volume(fmt::format("other{}", i)));
+        close();
+    }
+    images_[0] = first;
+    const Result<void> opened = open({0, 1});
+    ASSERT_FALSE(opened.ok());
+    EXPECT_EQ(opened.error().code(), ErrorCode::invalid_argument);
+    EXPECT_NE(opened.error().message().find("disk1"), std::string::npos);
+    EXPECT_NE(opened.error().message().find("two histories"), std::string::npos);
+    const fsck::Report report = check({0, 1});
+    EXPECT_NE(report.problem_count, 0U);
+    // Either alone is a pool.
+    ASSERT_TRUE(open_without({0}).ok());
+    close();
+}
+
+// The device has a superblock that the others lack: power was lost while it was written.
+TEST_F(MissingDeviceTest, a_newer_superblock_on_the_stale_device_does_not_count) {
+    prepare(2);
+    const std::vector<Image> closed = images_;
+    ASSERT_TRUE(open({0, 1}).ok());
+    for (int i = 0; i < 6; ++i) EXPECT_TRUE(simulator_.run(pool_->checkpoint()).ok());
+    lose_power();
+    // As if only device 1 had got these.
+    images_[0] = closed[0];
+    ASSERT_TRUE(open_without({0}).ok());
+    const Uuid fresh = make_volume("fresh");
+    write(fresh, 0, 10, 5);
+    close();
+    const Result<void> opened = open({0, 1});
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    EXPECT_FALSE(pool_->info().read_only) << pool_->info().read_only_reason;
+    EXPECT_TRUE(pool_->volume(fresh).ok());
+    close();
+    expect_clean({0, 1});
+}
+
+TEST_F(MissingDeviceTest, older_foreign_duplicated_and_shrunk_devices_are_refused_by_name) {
+    prepare(2);
+    const std::vector<Image> old = images_;
+    for (int i = 0; i < 4; ++i) {
+        ASSERT_TRUE(open({0, 1}).ok());
+        write(db_, 0, 20, i);
+        close();
+    }
+    const std::vector<Image> now = images_;
+    const auto expect_refused = [this](const std::vector<size_t>& which, const std::string& why) {
+        const Result<void> opened = open_without(which);
+        ASSERT_FALSE(opened.ok()) << why;
+        EXPECT_EQ(opened.error().code(), ErrorCode::invalid_argument);
+        EXPECT_NE(opened.error().message().find(why), std::string::npos)
+            << opened.error().message();
+    };
+    images_[1] = old[1];
+    expect_refused({0, 1}, "device disk1 is older");
+    images_ = {now[0], old[0]};
+    expect_refused({0, 1}, "both claim to be device 0");
+    images_ = now;
+    images_[1].resize(8 * kMiB);
+    expect_refused({0, 1}, "device disk1 has shrunk");
+    images_.clear();
+    expected_.clear();
+    prepare(2);
+    images_[1] = now[1];
+    expect_refused({0, 1}, "device disk1 belongs to pool");
+    // Out of the way it is resynchronized as any other, and what it lost is damage.
+    images_ = {now[0], old[1]};
+    ASSERT_TRUE(open_without({0}).ok());
+    close();
+    ASSERT_TRUE(open({0, 1}).ok());
+    EXPECT_TRUE(simulator_.run(pool_->scrub({})).ok());
+    close();
+}
+
+TEST_F(MissingDeviceTest, nothing_opens_without_the_devices_that_hold_the_journal) {
+    prepare(3);
+    const Result<void> opened = open_without({2});
+    ASSERT_FALSE(opened.ok());
+    EXPECT_NE(opened.error().message().find("journal"), std::string::npos)
+        << opened.error().message();
+}
+
+// Of three devices, in turn, with crashes instead of closes.
+TEST_F(MissingDeviceTest, devices_go_and_return_in_turn) {
+    prepare(3);
+    for (int round = 0; round < 12; ++round) {
+        const auto away = static_cast<size_t>(round % 3);
+        std::vector<size_t> rest = everything();
+        std::erase(rest, away);
+        ASSERT_TRUE(open_without(rest).ok());
+        write(db_, static_cast<uint64_t>(round) * 10, 120, round * 13);
+        const Uuid volume = make_volume(fmt::format("v{}", round));
+        EXPECT_EQ(write(volume, 0, 100, round), 100U);
+        if (round % 2 == 0) {
+            EXPECT_TRUE(simulator_.run(pool_->delete_volume(volume)).ok());
+            expected_.erase(volume);
+            static_cast<void>(simulator_.run(pool_->settle()));
+        }
+        expect_space_adds_up();
+        if (round % 3 != 0) close();
+        else lose_power();
+        const Result<void> opened = open(everything());
+        ASSERT_TRUE(opened.ok()) << round << ": " << opened.error().message();
+        expect_all_right();
+        expect_space_adds_up();
+        settle();
+        if (round % 4 != 0) close();
+        else lose_power();
+        expect_clean(everything());
+        if (::testing::Test::HasFailure()) FAIL() << "round " << round;
+    }
+}
+
 }  // namespace
 }  // namespace stoa::pool

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -143,6 +144,12 @@ public:
     // ---- devices that return
     // The next checkpoint brings the bitmaps on `device` up to date.
     void renew_bitmaps_of(size_t device);
+    // Regions both copies of which are on one device: they were assigned when it was alone.
+    [[nodiscard]] std::vector<uint32_t> doubled_on_one_device() const;
+    // A free place on another device that is a member or joins with the next superblock.
+    std::optional<PhysicalPlace> take_place_elsewhere(uint32_t region);
+    // The second copy of `region` is at `to` from the next checkpoint on.
+    void move_second_copy(uint32_t region, PhysicalPlace to);
     // After that checkpoint, with nobody else about: blocks may be taken again from the regions
     // all of whose devices are members now.
     void take_back_devices();
@@ -236,6 +243,7 @@ private:
     std::array<uint64_t, kRegionClasses> free_{};  // allocatable blocks by class
     std::array<uint64_t, kRegionClasses> free_away_{};  // free blocks of regions that are away
     std::vector<uint32_t> physical_count_;  // by device
+    std::vector<PhysicalPlace> vacated_;  // free after the next checkpoint
     BlockIo* blocks_ = nullptr;
     std::array<uint64_t, kRegionClasses> used_{};  // all others but the bitmaps'
     std::array<uint64_t, kRegionClasses> quarantined_{};

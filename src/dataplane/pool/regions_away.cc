@@ -132,7 +132,43 @@ void Regions::renew_bitmaps_of(size_t device) {
     }
 }
 
+std::vector<uint32_t> Regions::doubled_on_one_device() const {
+    std::vector<uint32_t> found;
+    for (uint32_t r = 0; r < regions_.size(); ++r) {
+        const Region& region = regions_[r];
+        const RegionEntry& entry = region.entry;
+        if (entry.in_use && entry.places == 2 && entry.place[0].device == entry.place[1].device &&
+            region.persisted && !region.damaged && !region.away) {
+            found.push_back(r);
+        }
+    }
+    return found;
+}
+
+std::optional<PhysicalPlace> Regions::take_place_elsewhere(uint32_t region) {
+    size_t best = kDevicesMax;
+    for (size_t d = 0; d < devices_.list.size(); ++d) {
+        const PoolDevice& device = devices_.list[d];
+        if ((!device.is_member() && !device.joins) || free_physical_[d].empty()) continue;
+        if (d == regions_[region].entry.place[0].device) continue;
+        if (best == kDevicesMax || free_physical_[d].size() > free_physical_[best].size()) best = d;
+    }
+    if (best == kDevicesMax) return std::nullopt;
+    const PhysicalPlace place{static_cast<uint16_t>(best), free_physical_[best].back()};
+    free_physical_[best].pop_back();
+    return place;
+}
+
+void Regions::move_second_copy(uint32_t region, PhysicalPlace to) {
+    vacated_.push_back(regions_[region].entry.place[1]);
+    regions_[region].entry.place[1] = to;
+    regions_[region].renew = true;
+}
+
 void Regions::take_back_devices() {
+    for (const PhysicalPlace& place : vacated_)
+        free_physical_[place.device].push_back(place.region);
+    vacated_.clear();
     for (Region& region : regions_) {
         if (!region.away || has_stranger(region.entry)) continue;
         const uint64_t count =

@@ -67,7 +67,7 @@ io::Task<Result<void>> copy_blocks(Core& core, size_t from_device, uint64_t from
         }
         const int error = co_await core.devices.write(to_device, to + done, part);
         if (error != 0) {
-            co_return failed(core.devices.list[to_device], "its tables or journal", error);
+            co_return failed(core.devices.list[to_device], "its tables, journal or nodes", error);
         }
         done += blocks;
     }
@@ -90,6 +90,21 @@ io::Task<Result<void>> copy_system_area(Core& core, size_t index) {
     co_return Result<void>{};
 }
 
+// What was doubled on one device for want of another gets its second copy there.
+io::Task<Result<void>> spread_copies(Core& core) {
+    for (const uint32_t region : core.regions.doubled_on_one_device()) {
+        const std::optional<PhysicalPlace> to = core.regions.take_place_elsewhere(region);
+        if (!to) continue;
+        const PhysicalPlace from = core.regions.entry(region).place[1];
+        CO_TRY(co_await copy_blocks(
+            core, from.device, core.devices.list[from.device].layout.region_start(from.region),
+            to->device, core.devices.list[to->device].layout.region_start(to->region),
+            core.label.region_blocks));
+        core.regions.move_second_copy(region, *to);
+    }
+    co_return Result<void>{};
+}
+
 }  // namespace
 
 io::Task<Result<void>> resynchronize(Core& core) {
@@ -106,6 +121,7 @@ io::Task<Result<void>> resynchronize(Core& core) {
         core.devices.list[d].joins = true;
     }
     if (!any) co_return Result<void>{};
+    CO_TRY(co_await spread_copies(core));
     // Its superblock lists them as present, and is durable elsewhere before it is written to them.
     Result<void> written = co_await write_checkpoint(core);
     if (!written.ok()) co_return written;

@@ -31,7 +31,8 @@ std::optional<Found> read_position(const View& view, uint64_t number, int* bad_c
     for (int copy = 0; copy < 2; ++copy) {
         Block block;
         std::optional<JournalBlock> header;
-        if (view.journal_counts(superblock.placement[static_cast<size_t>(copy)]) && view.read(superblock.placement[static_cast<size_t>(copy)],
+        if (view.journal_counts(superblock.placement[static_cast<size_t>(copy)]) &&
+            view.read(superblock.placement[static_cast<size_t>(copy)],
                       view.geometry.journal(copy, number), block)) {
             header = decode_journal_block(block, view.pool);
         }

@@ -139,17 +139,19 @@ void Regions::claim_difference(const Region& region) {
     }
     constexpr uint64_t kDifferences = uint64_t{1} << 63;
     if (claim(entry.address(), kDifferences + region.number) != Claim::first) {
-        findings_.problem("region {}: address {}, with the difference of its bitmap, is also "
-                          "referred to as something else",
-                          region.number, entry.address());
+        findings_.problem(
+            "region {}: address {}, with the difference of its bitmap, is also "
+            "referred to as something else",
+            region.number, entry.address());
     } else if (!allocated(entry.address())) {
         findings_.problem("region {}: address {}, with the difference of its bitmap, is free",
                           region.number, entry.address());
     }
     if (entry.birth() >= view_.superblock.epoch) {
-        findings_.problem("region {}: the difference of its bitmap has birth {}, the pool's epoch "
-                          "is {}",
-                          region.number, entry.birth(), view_.superblock.epoch);
+        findings_.problem(
+            "region {}: the difference of its bitmap has birth {}, the pool's epoch "
+            "is {}",
+            region.number, entry.birth(), view_.superblock.epoch);
     }
 }
 

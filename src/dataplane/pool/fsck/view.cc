@@ -142,9 +142,8 @@ void read_superblocks(View& view, size_t index, Findings& findings) {
 }
 
 bool descends_from(const Superblock& superblock, uint64_t branch) {
-    return superblock.branch == branch ||
-           std::ranges::find(superblock.branches_before, branch) !=
-               superblock.branches_before.end();
+    return superblock.branch == branch || std::ranges::find(superblock.branches_before, branch) !=
+                                              superblock.branches_before.end();
 }
 
 size_t branches_behind(const Superblock& newest, const Superblock& superblock) {

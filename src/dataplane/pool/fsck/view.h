@@ -31,8 +31,8 @@ struct View {
     Uuid pool;
     Geometry geometry;
     std::array<std::optional<Device>, kDevicesMax> devices;  // by index in the pool
-    std::vector<SuperblockFound> superblocks;                // newest first, each once
-    Superblock superblock;                                   // the one that counts
+    std::vector<SuperblockFound> superblocks;  // newest first, each once
+    Superblock superblock;  // the one that counts
 
     // False if there is no such device, it ends before, or cannot be read.
     [[nodiscard]] bool read(uint64_t device, uint64_t position, Block& into) const;
