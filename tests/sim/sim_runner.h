@@ -60,6 +60,7 @@ private:
     void relieve(const io::TaskGroup& group);
     void disconnect();
     void reopen();
+    void go_without();
     void end();
     [[nodiscard]] bool ended() const { return result_.verdict.failed(); }
     Uuid pick_volume();
@@ -68,6 +69,7 @@ private:
 
     RunOptions options_;
     io::sim::Random random_;
+    io::sim::Random away_random_;
     Swarm swarm_;
     RunResult result_;
     std::unique_ptr<World> world_;
