@@ -423,6 +423,14 @@ void SimRunner::reopen() {
     add_faults();
 }
 
+// No block is one that may read as anything.
+bool SimRunner::knows_all() const {
+    return std::ranges::all_of(model_.trees(), [](const auto& item) {
+        return std::ranges::none_of(item.second.blocks,
+                                    [](const BlockHistory& history) { return history.unknown; });
+    });
+}
+
 // After a good close: one device goes away, the pool is used without it, and it returns as it was.
 void SimRunner::go_without() {
     model_.collapse();
@@ -452,14 +460,23 @@ void SimRunner::go_without() {
     if (ended()) return;
     world_->trace(fmt::format("disk{} returns", away));
     world_->leave_out(std::nullopt);
-    actions_.tolerance = before;
     if (away_random_.chance(0.5)) {
+        // What was lost to sight is not known to be durable: a crash is judged from here on.
+        actions_.checkpoint();
+        if (actions_.ended()) return;
+        model_.collapse();
+        for (uint64_t i = away_random_.below(4); i > 0 && knows_all() && !actions_.ended(); --i) {
+            perform(away_random_.chance(0.7) ? OperationKind::write : OperationKind::flush);
+        }
+        actions_.tolerance = before;
+        if (ended()) return;
         plan_ = {.process_only = away_random_.chance(0.3),
                  .policy = {.keep = io::sim::CrashKeep::random, .seed = away_random_.next()}};
         world_->crash_now(plan_);
         handle_crash();
         return;
     }
+    actions_.tolerance = before;
     actions_.detach_all();
     if (ended()) return;
     if (!world_->close(result_.verdict)) {

@@ -61,6 +61,7 @@ private:
     void disconnect();
     void reopen();
     void go_without();
+    [[nodiscard]] bool knows_all() const;
     void end();
     [[nodiscard]] bool ended() const { return result_.verdict.failed(); }
     Uuid pick_volume();
