@@ -416,9 +416,13 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
                (core.superblock.devices[d].state == DeviceState::absent &&
                 next.devices[d].state == DeviceState::present);
     };
+    bool any_joins = false;
+    for (size_t d = 0; d < core.devices.list.size(); ++d) any_joins = any_joins || joins(d);
     int error = co_await put_superblock(core, next.generation, block.bytes(),
                                         [&](size_t d) { return !joins(d); });
-    if (error == 0) error = co_await put_superblock(core, next.generation, block.bytes(), joins);
+    if (error == 0 && any_joins) {
+        error = co_await put_superblock(core, next.generation, block.bytes(), joins);
+    }
     if (error != 0) co_return Error(ErrorCode::io, "a superblock could not be written", error);
     for (PoolDevice& device : core.devices.list) {
         device.stale = device.stale && !device.joins;
