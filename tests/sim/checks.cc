@@ -134,8 +134,8 @@ void Actions::check_extents(Uuid uuid) {
 void Actions::check_space() {
     if (verdict_.failed() || world_.crashed()) return;
     const pool::SpaceInfo space = world_.pool().info().space;
-    const uint64_t sum =
-        space.system + space.data + space.nodes + space.quarantine + space.bad + space.free;
+    const uint64_t sum = space.system + space.data + space.nodes + space.quarantine + space.bad +
+                         space.free + space.away;
     if (sum != space.total) {
         verdict_.fail(
             "space", fmt::format("{} system + {} data + {} nodes + {} quarantine + {} bad + {} "

@@ -27,7 +27,8 @@ RunResult run_seed(const RunOptions& options) {
 }
 
 SimRunner::SimRunner(const RunOptions& options)
-    : options_(options), random_(options.seed), swarm_(Swarm::draw(options.seed)),
+    : options_(options), random_(options.seed), away_random_(io::sim::mix(options.seed ^ 0xA3A8)),
+      swarm_(Swarm::draw(options.seed)),
       world_(std::make_unique<World>(with_verbose(swarm_.world, options.verbose))),
       actions_(*world_, model_, result_.verdict) {
     actions_.tolerance.no_space = swarm_.fills;
@@ -421,7 +422,76 @@ void SimRunner::reopen() {
         return;  // after_step() goes on
     }
     for (auto& disk : world_->disks()) disk->clear_faults();
+    if (swarm_.away_chance > 0 && away_random_.chance(swarm_.away_chance)) {
+        go_without();
+        return;
+    }
     if (!actions_.recover(false)) return;
+    add_faults();
+}
+
+// No block is one that may read as anything.
+bool SimRunner::knows_all() const {
+    return std::ranges::all_of(model_.trees(), [](const auto& item) {
+        return std::ranges::none_of(item.second.blocks,
+                                    [](const BlockHistory& history) { return history.unknown; });
+    });
+}
+
+// After a good close: one device goes away, the pool is used without it, and it returns as it was.
+void SimRunner::go_without() {
+    model_.collapse();
+    world_->disarm_crash();
+    const size_t away = away_random_.below(world_->disks().size());
+    world_->trace(fmt::format("disk{} goes away", away));
+    world_->leave_out(away);
+    const Tolerance before = actions_.tolerance;
+    actions_.tolerance.device_errors = true;
+    actions_.tolerance.damage = true;
+    if (!actions_.recover(false)) return;
+    for (uint64_t left = away_random_.below(15); left > 0 && !actions_.ended(); --left) {
+        const OperationKind kind = swarm_.next(away_random_);
+        if (kind == OperationKind::reopen || kind == OperationKind::check_exclusive) continue;
+        model_.next_rank();
+        perform(kind);
+        if (actions_.ended()) break;
+        if (actions_.pool_failed()) {
+            result_.verdict.fail("operation", "the pool became read-only without a device: " +
+                                                  world_->pool().info().read_only_reason);
+            return;
+        }
+        if (actions_.uncertain() || actions_.after()) actions_.check_all();
+        actions_.check_space();
+    }
+    if (!actions_.ended()) actions_.check_all();
+    if (ended()) return;
+    world_->trace(fmt::format("disk{} returns", away));
+    world_->leave_out(std::nullopt);
+    if (away_random_.chance(0.5)) {
+        // What was lost to sight is not known to be durable: a crash is judged from here on.
+        actions_.checkpoint();
+        if (actions_.ended()) return;
+        model_.collapse();
+        for (uint64_t i = away_random_.below(4); i > 0 && knows_all() && !actions_.ended(); --i) {
+            perform(away_random_.chance(0.7) ? OperationKind::write : OperationKind::flush);
+        }
+        actions_.tolerance = before;
+        if (ended()) return;
+        plan_ = {.process_only = away_random_.chance(0.3),
+                 .policy = {.keep = io::sim::CrashKeep::random, .seed = away_random_.next()}};
+        world_->crash_now(plan_);
+        handle_crash();
+        return;
+    }
+    actions_.tolerance = before;
+    actions_.detach_all();
+    if (ended()) return;
+    if (!world_->close(result_.verdict)) {
+        result_.verdict.fail("operation", "the pool does not close without a device");
+        return;
+    }
+    if (!actions_.recover(false)) return;
+    world_->check_fsck(result_.verdict, false);
     add_faults();
 }
 

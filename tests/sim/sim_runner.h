@@ -60,6 +60,8 @@ private:
     void relieve(const io::TaskGroup& group);
     void disconnect();
     void reopen();
+    void go_without();
+    [[nodiscard]] bool knows_all() const;
     void end();
     [[nodiscard]] bool ended() const { return result_.verdict.failed(); }
     Uuid pick_volume();
@@ -68,6 +70,7 @@ private:
 
     RunOptions options_;
     io::sim::Random random_;
+    io::sim::Random away_random_;
     Swarm swarm_;
     RunResult result_;
     std::unique_ptr<World> world_;

@@ -108,6 +108,11 @@ Swarm Swarm::draw(uint64_t seed) {
         if (random.chance(0.5)) swarm.process_crash_chance = random.chance(0.5) ? 0.01 : 0.06;
         swarm.recovery_crash_chance = random.chance(0.6) ? 0.4 : 0;
     }
+    // By a chance of its own, so that seeds keep what they drew before.
+    io::sim::Random away(io::sim::mix(seed ^ 0xA3A7));
+    if (swarm.world.devices > 1 && swarm.faults == FaultClass::none && away.chance(0.6)) {
+        swarm.away_chance = 0.5;
+    }
     return swarm;
 }
 
@@ -124,11 +129,12 @@ std::string Swarm::text() const {
     constexpr std::array kFaultNames{"none", "device errors", "flush errors", "damage"};
     return fmt::format(
         "devices {} x {} KiB, regions of {}, journal {}, checkpoint every {}, "
-        "volumes {} of {} blocks, snapshots {}, crashes {}/{}/{}, faults: {}{}",
+        "volumes {} of {} blocks, snapshots {}, crashes {}/{}/{}, faults: {}{}{}",
         world.devices, world.device_bytes >> 10, world.region_blocks, world.journal_blocks,
         world.knobs.checkpoint_every_records, volumes_max, blocks_max, snapshots_max,
         host_crash_chance, process_crash_chance, recovery_crash_chance,
-        kFaultNames[static_cast<size_t>(faults)], fills ? ", fills" : "");
+        kFaultNames[static_cast<size_t>(faults)], fills ? ", fills" : "",
+        away_chance > 0 ? ", devices go away" : "");
 }
 
 }  // namespace stoa::simtest

@@ -57,6 +57,7 @@ struct Swarm {
     double host_crash_chance = 0;  // that one is armed, per operation
     double process_crash_chance = 0;
     double recovery_crash_chance = 0;
+    double away_chance = 0;  // that a device goes away, per reopening
     FaultClass faults = FaultClass::none;
     bool fills = false;  // a pool so small that it becomes full
     uint64_t blocks_max = 16;  // of a volume

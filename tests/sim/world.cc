@@ -233,6 +233,7 @@ pool::OpenOptions World::open_options() {
     open.bounce_bytes = uint64_t{4} << 20;
     open.acknowledged = shared_.get();
     open.knobs = options_.knobs;
+    open.accept_missing_devices = left_out_.has_value();
     open.origins = [this](const Uuid& uuid) -> block::Volume* {
         const auto at = origins_.find(uuid);
         return at == origins_.end() ? nullptr : at->second.get();
@@ -243,7 +244,9 @@ pool::OpenOptions World::open_options() {
 
 bool World::open(Verdict& verdict) {
     std::vector<io::Device*> devices;
-    for (const auto& disk : disks_) devices.push_back(disk.get());
+    for (size_t i = 0; i < disks_.size(); ++i) {
+        if (left_out_ != i) devices.push_back(disks_[i].get());
+    }
     ++opens_;
     auto result = run(pool::Pool::open(simulator_, devices, open_options()), "open", verdict);
     if (!result) return false;

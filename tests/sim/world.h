@@ -90,6 +90,8 @@ public:
     // False if a crash came while it opened: check crashed(), then restart(). Fails the verdict if
     // it did not open for any other reason.
     bool open(Verdict& verdict);
+    // From now on it opens without this disk; nothing: with all.
+    void leave_out(std::optional<size_t> disk) { left_out_ = disk; }
     // Closes well; true if the pool said so.
     bool close(Verdict& verdict);
     // After a crash: lets the dying process run out, and makes the disks hold what is left.
@@ -161,6 +163,7 @@ private:
     std::optional<uint64_t> crash_in_;  // events left
     CrashPlan plan_;
     std::optional<Remains> remains_;
+    std::optional<size_t> left_out_;
     bool crashed_ = false;
     uint64_t events_ = 0;
     uint64_t opens_ = 0;

@@ -192,7 +192,7 @@ io::Task<Result<void>> check_owner(Core& core) {
     AlignedBuffer block(kBlockBytes);
     const uint64_t generation = core.superblock.generation;
     for (size_t d = 0; d < core.devices.list.size(); ++d) {
-        if (core.devices.list[d].device == nullptr) continue;
+        if (!core.devices.list[d].is_member()) continue;
         const DeviceLayout& layout = core.devices.list[d].layout;
         for (const size_t copy : {size_t{0}, size_t{1}}) {
             // The other slot is where a successor would have written.
@@ -216,6 +216,22 @@ io::Task<Result<void>> check_owner(Core& core) {
     co_return Result<void>{};
 }
 
+// To both copies on the devices of `wanted`; durable when it resolves to 0.
+io::Task<int> put_superblock(Core& core, uint64_t generation, ConstBytes block,
+                             const std::function<bool(size_t device)>& wanted) {
+    int error = 0;
+    for (size_t d = 0; d < core.devices.list.size(); ++d) {
+        const PoolDevice& device = core.devices.list[d];
+        if (device.device == nullptr || (device.stale && !device.joins) || !wanted(d)) continue;
+        for (const auto& copy : device.layout.superblock) {
+            const int result = co_await core.devices.write(d, copy[generation % 2], block);
+            if (result != 0) error = result;
+        }
+    }
+    if (error == 0 && !MUTANT(16)) error = co_await core.devices.flush_touched();
+    co_return error;
+}
+
 }  // namespace
 
 io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
@@ -232,18 +248,25 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
     next.wall_ns = core.executor.wall_ns();
     AlignedBuffer block(kBlockBytes);
     encode_superblock(next, block.bytes());
-    int error = 0;
-    for (size_t d = 0; d < core.devices.list.size(); ++d) {
-        if (core.devices.list[d].device == nullptr) continue;
-        const DeviceLayout& layout = core.devices.list[d].layout;
-        for (const size_t copy : {size_t{0}, size_t{1}}) {
-            const int result = co_await core.devices.write(
-                d, layout.superblock[copy][next.generation % 2], block.bytes());
-            if (result != 0) error = result;
-        }
+    // A device that joins has it only if all members have it: so none of them can be opened later
+    // with a state in which it is not one.
+    const auto joins = [&core, &next](size_t d) {
+        return core.devices.list[d].joins ||
+               (core.superblock.devices[d].state == DeviceState::absent &&
+                next.devices[d].state == DeviceState::present);
+    };
+    bool any_joins = false;
+    for (size_t d = 0; d < core.devices.list.size(); ++d) any_joins = any_joins || joins(d);
+    int error = co_await put_superblock(core, next.generation, block.bytes(),
+                                        [&](size_t d) { return !joins(d); });
+    if (error == 0 && any_joins) {
+        error = co_await put_superblock(core, next.generation, block.bytes(), joins);
     }
-    if (error == 0 && !MUTANT(16)) error = co_await core.devices.flush_touched();
     if (error != 0) co_return Error(ErrorCode::io, "a superblock could not be written", error);
+    for (PoolDevice& device : core.devices.list) {
+        device.stale = device.stale && !device.joins;
+        device.joins = false;
+    }
     core.superblock = std::move(next);
     co_return Result<void>{};
 }
@@ -266,7 +289,7 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
     if (MUTANT(37)) core.journal.advance_tail(next.journal_start);  // before the superblock
     if (MUTANT(17)) CO_TRY(co_await write_superblock(core, next));  // before the nodes
     CO_TRY(co_await write_objects(core, frozen));
-    CO_TRY(co_await core.regions.write_bitmaps(frozen.space));
+    CO_TRY(co_await core.regions.write_bitmaps(frozen.space, core.blocks, frozen.epoch));
     tables = core.tables;
     CO_TRY(co_await write_tables(core, frozen, next, tables));
     next.epoch = frozen.epoch + 1;
@@ -278,6 +301,9 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
     next.bad_blocks = frozen.space.bad_blocks;
     next.incarnation = core.superblock.incarnation;
     next.cuts = {{next.journal_start, next.incarnation, next.sequence}};
+    for (size_t d = 0; d < core.devices.list.size(); ++d) {
+        if (core.devices.list[d].joins) next.devices[d].state = DeviceState::present;
+    }
     CO_TRY(co_await write_superblock(core, next));
     core.tables = std::move(tables);
     core.regions.make_durable(frozen.space);

@@ -36,6 +36,7 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
       readers_left(runs_on), workers(runs_on), background(runs_on), structure_lock(runs_on),
       work(runs_on), reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
+    regions.set_blocks(blocks);
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;
     dirty_limit = std::max<uint64_t>(cache.nodes_max() / 2, 16);
@@ -85,6 +86,16 @@ void Core::want_checkpoint() {
     checkpoint_signal.notify_all();
 }
 
+uint64_t Core::ring_blocks_wanted() const {
+    return journal.ring_blocks() - journal.free_blocks() +
+           (log.head() - committed_position) / kJournalPayloadBytes;
+}
+
+bool Core::has_room(size_t bytes) {
+    if (ring_blocks_wanted() > journal.ring_blocks() / 8 * 3) want_checkpoint();
+    return writable() && log.fits(bytes) && ring_blocks_wanted() <= journal.ring_blocks() / 8 * 6;
+}
+
 io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing) {
     // A small part of the log is kept for region assignments, which cannot wait.
     constexpr size_t kKept = 4096;
@@ -98,8 +109,7 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing)
             co_return Error(ErrorCode::invalid_argument,
                             "the change is too large for the log of acknowledged writes");
         }
-        const uint64_t used = journal.ring_blocks() - journal.free_blocks() +
-                              (log.head() - committed_position) / kJournalPayloadBytes;
+        const uint64_t used = ring_blocks_wanted();
         const uint64_t ring = journal.ring_blocks();
         const uint64_t needed = bytes / kJournalPayloadBytes;
         if (needed > ring / 8 * 4) {

@@ -117,6 +117,10 @@ struct Core {
     // Waits until a record of `bytes` may be applied: room in the log and in the journal, and not
     // too many dirty nodes. Errors: read_only, cancelled (closing, unless `background`).
     io::Task<Result<void>> wait_for_room(size_t bytes, bool even_when_closing = false);
+    // The same without waiting: may a record of `bytes` be applied now?
+    [[nodiscard]] bool has_room(size_t bytes);
+    // Journal blocks in use, with those that what is not committed yet will take.
+    [[nodiscard]] uint64_t ring_blocks_wanted() const;
     void want_checkpoint();
     [[nodiscard]] Uuid random_uuid() {
         const uint64_t high = executor.random();

@@ -53,10 +53,20 @@ void note_damage(Core& core, Object& object, BlockIndex block) {
     static_cast<void>(apply_structure_if_room(core, change));
 }
 
-io::Task<void> clear_damage(Core& core, const Object& object, BlockIndex first, uint64_t count) {
-    const BlockIndex end = first + count;
+std::vector<DamagedBlocks> damaged_blocks(Core& core, ObjectId tree) {
+    std::vector<DamagedBlocks> list;
+    for (const Object* range : ranges_of(core, tree)) {
+        list.push_back({range->record.damage_first, range->record.damage_blocks});
+    }
+    return list;
+}
+
+namespace {
+
+// Takes [first, end) off the list of `tree`, as it is at this moment.
+StructureRecord removal(Core& core, ObjectId tree, BlockIndex first, BlockIndex end) {
     StructureRecord change;
-    for (Object* range : ranges_of(core, object.record.id)) {
+    for (Object* range : ranges_of(core, tree)) {
         ObjectRecord record = range->record;
         const BlockIndex range_end = record.damage_first + record.damage_blocks;
         if (end <= record.damage_first || first >= range_end) continue;
@@ -77,11 +87,24 @@ io::Task<void> clear_damage(Core& core, const Object& object, BlockIndex first, 
             }
         }
     }
-    if (change.items.empty()) co_return;
-    std::vector<std::byte> encoded;  // for its size: what does not fit the journal is refused
-    encode_record(change, encoded);
-    const Result<void> room = co_await core.wait_for_room(encoded.size());
-    if (room.ok()) static_cast<void>(apply_structure_if_room(core, change));
+    return change;
+}
+
+}  // namespace
+
+io::Task<void> clear_damage(Core& core, const Object& object, BlockIndex first, uint64_t count) {
+    // Others may change the list while this one waits: only what is decided after that counts.
+    const ObjectId tree = object.record.id;
+    const size_t ranges = ranges_of(core, tree).size();
+    if (ranges == 0) co_return;
+    constexpr size_t kItemBytes = 600;
+    const size_t bytes_max = std::min<size_t>(
+        core.log.capacity() / 4, core.journal.ring_blocks() / 4 * kJournalPayloadBytes);
+    const Result<void> room =
+        co_await core.wait_for_room(std::min((ranges + 1) * kItemBytes, bytes_max));
+    if (!room.ok()) co_return;
+    const StructureRecord change = removal(core, tree, first, first + count);
+    if (!change.items.empty()) static_cast<void>(apply_structure_if_room(core, change));
 }
 
 io::Task<Result<void>> read_origin(block::Volume& origin, BlockIndex first, MutableBytes into) {

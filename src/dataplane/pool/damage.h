@@ -9,7 +9,15 @@ namespace stoa::pool {
 // Not durable by itself; the next commit carries it.
 void note_damage(Core& core, Object& object, BlockIndex block);
 
-// The blocks were overwritten: takes them off the list.
+struct DamagedBlocks {
+    BlockIndex first = 0;
+    uint64_t count = 0;
+};
+
+// What the list says of one volume or snapshot.
+[[nodiscard]] std::vector<DamagedBlocks> damaged_blocks(Core& core, ObjectId tree);
+
+// The blocks were overwritten, or read right again: takes them off the list.
 io::Task<void> clear_damage(Core& core, const Object& object, BlockIndex first, uint64_t count);
 
 // Reads blocks from an origin, zero beyond its end. Errors: those of the origin.

@@ -18,6 +18,13 @@ struct PoolDevice {
     Label label;
     DeviceLayout layout;
     bool touched = false;          // written since the last flush was submitted
+    // It was away while the pool was used without it: blocks that carry a checksum are read and
+    // written as ever; its superblocks and its journal do not count, no block is taken from it.
+    bool stale = false;
+    bool joins = false;  // the next superblock makes it a member again
+
+    // Blocks may be taken from it.
+    [[nodiscard]] bool is_member() const { return device != nullptr && !stale; }
 };
 
 class Devices {

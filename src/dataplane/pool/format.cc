@@ -183,6 +183,8 @@ void encode_superblock(const Superblock& s, MutableBytes block) {
     store_le(p + 160, s.acknowledged_incarnation);
     store_le(p + 168, static_cast<uint32_t>(s.cuts.size()));
     store_le(p + 176, s.bad_blocks);
+    store_le(p + 184, s.branch);
+    for (size_t i = 0; i < kBranchesKept; ++i) store_le(p + 192 + i * 8, s.branches_before[i]);
     for (size_t i = 0; i < s.cuts.size(); ++i) {
         std::byte* cut = p + 256 + i * 24;
         store_le(cut, s.cuts[i].journal_block);
@@ -232,6 +234,10 @@ Result<Superblock> decode_superblock(ConstBytes block) {
     s.acknowledged_incarnation = load_le<uint64_t>(p + 160);
     const auto cut_count = load_le<uint32_t>(p + 168);
     s.bad_blocks = load_le<uint64_t>(p + 176);
+    s.branch = load_le<uint64_t>(p + 184);
+    for (size_t i = 0; i < kBranchesKept; ++i) {
+        s.branches_before[i] = load_le<uint64_t>(p + 192 + i * 8);
+    }
     if (cut_count < 1 || cut_count > kCutsMax || s.device_count < 1 ||
         s.device_count > kDevicesMax || s.placement[0] >= s.device_count ||
         s.placement[1] >= s.device_count || s.epoch >= (uint64_t{1} << 48) || s.generation == 0 ||
@@ -273,6 +279,9 @@ void encode_region(const RegionEntry& e, std::byte* to) {
         store_le(to + 16 + i * 8, e.place[i].device);
         store_le(to + 20 + i * 8, e.place[i].region);
     }
+    store_le(to + 40, e.delta.low);
+    store_le(to + 48, e.delta.high);
+    store_le(to + 56, static_cast<uint8_t>(e.bitmap_unwritten ? 1 : 0));
 }
 
 Result<RegionEntry> decode_region(const std::byte* from, uint64_t region) {
@@ -292,6 +301,15 @@ Result<RegionEntry> decode_region(const std::byte* from, uint64_t region) {
     e.region_class = static_cast<RegionClass>(region_class);
     for (size_t i = 0; i < e.places; ++i) {
         e.place[i] = {load_le<uint16_t>(from + 16 + i * 8), load_le<uint32_t>(from + 20 + i * 8)};
+    }
+    e.delta = {load_le<uint64_t>(from + 40), load_le<uint64_t>(from + 48)};
+    const auto flags = load_le<uint8_t>(from + 56);
+    e.bitmap_unwritten = flags == 1;
+    const bool has_delta = e.delta != Entry{};
+    if (flags > 1 || (e.bitmap_unwritten && !has_delta) ||
+        (has_delta && (e.delta.kind_byte() != static_cast<uint8_t>(EntryKind::data) ||
+                       !is_legal_entry(e.delta, 0)))) {
+        return corrupt(fmt::format("region {} has an impossible bitmap difference", region));
     }
     return e;
 }

@@ -163,6 +163,7 @@ struct CheckedSlot {
 constexpr uint32_t stored_crc(uint32_t crc) { return crc == 0 ? 1 : crc; }
 
 inline constexpr size_t kCutsMax = 32;
+inline constexpr size_t kBranchesKept = 7;
 inline constexpr size_t kIndexBlocksMax = 256;
 
 struct Superblock {
@@ -187,6 +188,10 @@ struct Superblock {
     uint64_t reserve_blocks = 0;
     uint64_t acknowledged_incarnation = 0;
     uint64_t bad_blocks = 0;
+    // Drawn anew (not 0) when the pool is opened for writing without a device that the superblock
+    // lists as present; then the branches before it, newest first, 0 = none.
+    uint64_t branch = 0;
+    std::array<uint64_t, kBranchesKept> branches_before{};
     std::vector<Cut> cuts;  // 1 .. kCutsMax, ascending
     std::array<DeviceSlot, kDevicesMax> devices{};
     std::array<CheckedSlot, kIndexBlocksMax> index{};
@@ -212,6 +217,10 @@ struct RegionEntry {
     uint32_t bitmap_crc = 0;
     uint32_t free_blocks = 0;
     std::array<PhysicalPlace, 3> place{};
+    // Not zero: an object-class block with the bits in which the bitmap differs from the one on
+    // the region's device, which was missing when they changed.
+    Entry delta;
+    bool bitmap_unwritten = false;  // with a delta: to the bitmap of an empty region
 };
 
 inline constexpr size_t kRegionEntryBytes = 64;

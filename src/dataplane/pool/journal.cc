@@ -157,6 +157,10 @@ io::Task<Result<void>> JournalReader::fill_window(uint64_t block) {
         const MutableBytes half = window_.bytes().subspan(copy * kWindowBlocks * kBlockBytes,
                                                           window_count_ * kBlockBytes);
         const JournalPlace place = places_[copy];
+        if (devices_.list[place.device].stale) {
+            std::ranges::fill(half, std::byte{0});
+            continue;
+        }
         if (co_await devices_.read(place.device, place.start + at, half) == 0) continue;
         // Some block of the window is unreadable: take the others one by one.
         for (uint64_t i = 0; i < window_count_; ++i) {

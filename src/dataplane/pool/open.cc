@@ -4,8 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/pool/history.h"
 #include "dataplane/pool/map_change.h"
 #include "dataplane/pool/recovery.h"
+#include "dataplane/pool/resync.h"
 
 namespace stoa::pool {
 
@@ -82,11 +84,6 @@ io::Task<Result<std::vector<PoolDevice>>> gather(const std::vector<io::Device*>&
     co_return ordered;
 }
 
-struct Candidate {
-    Superblock superblock;
-    size_t device;
-};
-
 io::Task<std::vector<Candidate>> read_superblocks(Devices& devices, const Uuid& pool) {
     std::vector<Candidate> found;
     AlignedBuffer block(kBlockBytes);
@@ -101,9 +98,6 @@ io::Task<std::vector<Candidate>> read_superblocks(Devices& devices, const Uuid& 
             }
         }
     }
-    std::ranges::sort(found, [](const Candidate& a, const Candidate& b) {
-        return a.superblock.generation > b.superblock.generation;
-    });
     co_return found;
 }
 
@@ -129,14 +123,6 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
                          fmt::format("device {} is foreign: pool '{}' does not know it",
                                      device.device->name(), known.name));
         }
-        // Crashes while superblocks were written leave a device some generations behind, with
-        // nothing missing; one that was away is marked.
-        if (superblock.devices[d].state == DeviceState::missing) {
-            return Error(ErrorCode::invalid_argument,
-                         fmt::format("device {} was away while pool '{}' was used without it; "
-                                     "open the pool without this device",
-                                     device.device->name(), known.name));
-        }
         const uint64_t needed = device.layout.region_start(superblock.devices[d].physical_regions);
         if (device.device->size_bytes() / kBlockBytes < needed) {
             return Error(
@@ -145,7 +131,7 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
                             device.device->size_bytes(), needed * kBlockBytes));
         }
     }
-    return {};
+    return check_journal_is_here(superblock, devices);
 }
 
 // A fixed block in either copy, verified by the checksum its parent holds.
@@ -305,7 +291,8 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
     }
     Devices probe(executor);
     probe.list = gathered;
-    const std::vector<Candidate> candidates = co_await read_superblocks(probe, label.pool);
+    std::vector<Candidate> candidates = co_await read_superblocks(probe, label.pool);
+    CO_TRY(settle_history(candidates, gathered));
     Error last(ErrorCode::corrupt,
                fmt::format("pool '{}' has no superblock that verifies", label.name));
     for (size_t i = 0; i < candidates.size(); ++i) {
@@ -344,6 +331,7 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
             if (!MUTANT(39)) raw->append(encoded);
         });
         CO_TRY(co_await recover(*core));
+        if (core->writable()) CO_TRY(co_await resynchronize(*core));
         co_return core;
     }
     co_return last;

@@ -164,14 +164,14 @@ PoolInfo Pool::info() const {
                   f.quarantine,
                   f.bad,
                   f.free,
+                  f.away,
                   core.regions.reserve_blocks(),
                   reclaim_pending(core)};
     for (size_t d = 0; d < core.devices.list.size(); ++d) {
         const PoolDevice& device = core.devices.list[d];
-        const bool missing = device.device == nullptr;
-        info.devices.push_back({core.superblock.devices[d].uuid,
-                                missing ? "" : device.device->name(),
-                                missing ? 0 : device.device->size_bytes(), missing});
+        const bool here = device.device != nullptr;
+        info.devices.push_back({core.superblock.devices[d].uuid, here ? device.device->name() : "",
+                                here ? device.device->size_bytes() : 0, !device.is_member()});
     }
     return info;
 }

@@ -59,6 +59,9 @@ struct OpenOptions {
     EventSink events;
     bool read_only = false;
     bool accept_damaged = false;  // open although newer state may exist: loses what is newer
+    // Open although devices of the pool are missing: what only they hold reads as an error until
+    // they return, everything else works. Those that are missing are marked; when one is given
+    // again, it is resynchronized before open() resolves, and needs no flag.
     bool accept_missing_devices = false;
     TestKnobs knobs;
 };
@@ -112,8 +115,9 @@ struct DamageRange {
     uint64_t length_bytes = 0;
 };
 
-// In blocks of 4096 bytes. total = system + data + nodes + quarantine + bad + free; the reserve
-// and unfilled reservations are parts of free that only their owners may take.
+// In blocks of 4096 bytes. total = system + data + nodes + quarantine + bad + free + away; the
+// reserve and unfilled reservations are parts of free that only their owners may take. Missing
+// devices count with what they hold.
 struct SpaceInfo {
     uint64_t total = 0;
     uint64_t system = 0;  // labels, rings, tables, bitmaps, remainders
@@ -122,6 +126,7 @@ struct SpaceInfo {
     uint64_t quarantine = 0;  // freed, not yet reusable
     uint64_t bad = 0;
     uint64_t free = 0;
+    uint64_t away = 0;  // free, on devices that are missing
     uint64_t reserve = 0;
     bool settling = false;  // a background reclaim is pending
 };
@@ -139,7 +144,7 @@ struct PoolInfo {
         Uuid uuid;
         std::string name;
         uint64_t size_bytes = 0;
-        bool missing = false;
+        bool missing = false;  // or given, but not resynchronized (the pool is read-only)
     };
     std::vector<DeviceInfo> devices;
 };
@@ -204,7 +209,9 @@ public:
     // Opens, recovers if the last run ended without close(), and starts background work.
     // `devices` outlive the pool, in any order. Errors: not_found (no pool on them), corrupt (no
     // superblock verifies; or damaged, without accept_damaged), unsupported (format flags),
-    // busy, io, invalid_argument (foreign, duplicated, older or missing device: named).
+    // busy, io (also: the journal needs a missing device to be replayed), invalid_argument
+    // (foreign, duplicated, shrunk, older or missing device, or one that was written without the
+    // others while these were written without it: named).
     static io::Task<Result<std::unique_ptr<Pool>>> open(io::Executor& executor,
                                                         std::vector<io::Device*> devices,
                                                         OpenOptions options);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "dataplane/pool/checkpoint.h"
+#include "dataplane/pool/history.h"
 #include "dataplane/pool/replay.h"
 
 namespace stoa::pool {
@@ -55,7 +56,8 @@ private:
     io::Task<void> check(Entry entry) {
         AlignedBuffer block(kBlockBytes);
         const Result<void> read = co_await core_.blocks.read(entry, block.bytes(), false);
-        if (!read.ok()) good_ = false;
+        // What lies on a missing device cannot be asked; the rest was flushed with it.
+        if (!read.ok() && !core_.regions.is_away(entry.address())) good_ = false;
         reads_.release();
     }
 
@@ -130,9 +132,7 @@ io::Task<Result<void>> begin_incarnation(Core& core, const Scan& scan, bool keep
         co_return Error(ErrorCode::corrupt,
                         fmt::format("{} recoveries in a row were interrupted", kCutsMax));
     }
-    for (size_t d = 0; d < core.devices.list.size(); ++d) {
-        if (core.devices.list[d].device == nullptr) next.devices[d].state = DeviceState::missing;
-    }
+    note_missing_devices(core.devices.list, core.executor, next);
     if (MUTANT(27)) next.incarnation = core.superblock.incarnation;
     if (!keep_acknowledged) next.acknowledged_incarnation = next.incarnation;
     co_return co_await write_superblock(core, next);

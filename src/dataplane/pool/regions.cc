@@ -14,7 +14,7 @@ Regions::Regions(io::Executor& executor, Devices& devices, const Checksums& chec
                  uint32_t region_blocks, uint32_t regions_max, uint64_t reserve_blocks)
     : executor_(executor), devices_(devices), checksums_(checksums), region_blocks_(region_blocks),
       shift_(static_cast<unsigned>(std::countr_zero(region_blocks))), regions_max_(regions_max),
-      reserve_blocks_(reserve_blocks), free_physical_(kDevicesMax) {}
+      reserve_blocks_(reserve_blocks), free_physical_(kDevicesMax), physical_count_(kDevicesMax) {}
 
 Regions::Maps Regions::fresh_maps() const {
     Maps maps;
@@ -30,6 +30,7 @@ void Regions::add_device_space(size_t device, uint32_t from_region, uint32_t to_
     auto& list = free_physical_[device];
     for (uint32_t r = to_region; r > from_region; --r) list.insert(list.begin(), r - 1);
     std::ranges::sort(list, std::greater<>());
+    physical_count_[device] = to_region;
 }
 
 bool Regions::is_plausible(BlockAddress address, RegionClass wanted) const {
@@ -49,10 +50,30 @@ Location Regions::locate(BlockAddress address, size_t place) const {
             device.layout.region_start(where.region) + (address & (region_blocks_ - 1))};
 }
 
+bool Regions::is_out_of_reach(const RegionEntry& entry) const {
+    for (size_t i = 0; i < entry.places; ++i) {
+        if (devices_.list[entry.place[i].device].device != nullptr) return false;
+    }
+    return true;
+}
+
+bool Regions::has_stranger(const RegionEntry& entry) const {
+    for (size_t i = 0; i < entry.places; ++i) {
+        if (!devices_.list[entry.place[i].device].is_member()) return true;
+    }
+    return false;
+}
+
+bool Regions::is_away(BlockAddress address) const {
+    const uint32_t region = region_of(address);
+    return region < regions_.size() && regions_[region].entry.in_use &&
+           is_out_of_reach(regions_[region].entry);
+}
+
 size_t Regions::unassigned_regions() const {
     size_t count = 0;
     for (size_t d = 0; d < devices_.list.size(); ++d) {
-        if (devices_.list[d].device != nullptr) count += free_physical_[d].size();
+        if (devices_.list[d].is_member()) count += free_physical_[d].size();
     }
     return count;
 }
@@ -106,7 +127,7 @@ Result<uint32_t> Regions::assign(RegionClass wanted) {
     for (uint8_t i = 0; i < places; ++i) {
         size_t best = kDevicesMax;
         for (size_t d = 0; d < devices_.list.size(); ++d) {
-            if (devices_.list[d].device == nullptr || free_physical_[d].empty()) continue;
+            if (!devices_.list[d].is_member() || free_physical_[d].empty()) continue;
             const bool repeats = i == 1 && d == place[0].device;
             const bool best_repeats = i == 1 && best == place[0].device;
             if (best == kDevicesMax || (best_repeats && !repeats) ||
@@ -216,7 +237,7 @@ io::Task<Result<void>> Regions::refill(RegionClass wanted) {
         for (uint32_t r = 0; r < regions_.size(); ++r) {
             const Region& region = regions_[r];
             if (region.entry.region_class != wanted || !region.entry.in_use || region.retiring ||
-                region.damaged || devices_.list[region.entry.place[0].device].device == nullptr) {
+                region.damaged || region.away) {
                 continue;
             }
             const uint32_t available =
@@ -320,9 +341,8 @@ io::Task<Result<void>> Regions::load_maps(uint32_t index) {
     if (!live.ok()) {
         if (!region.damaged) {
             region.damaged = true;
-            const auto c = static_cast<size_t>(region.entry.region_class);
-            free_[c] -= region.entry.free_blocks;
-            used_[c] += region.entry.free_blocks;
+            free_of(region) -= region.entry.free_blocks;
+            used_[static_cast<size_t>(region.entry.region_class)] += region.entry.free_blocks;
         }
         co_return live.take_error();
     }
@@ -346,16 +366,18 @@ Regions::Figures Regions::figures() const {
     Figures f;
     uint64_t in_regions = 0;
     for (size_t d = 0; d < devices_.list.size(); ++d) {
-        if (devices_.list[d].device == nullptr) continue;
-        f.total += devices_.list[d].device->size_bytes() / kBlockBytes;
-        f.free += uint64_t{free_physical_[d].size()} * region_blocks_;
+        const PoolDevice& device = devices_.list[d];
+        f.total += device.device != nullptr ? device.device->size_bytes() / kBlockBytes
+                                            : device.layout.region_start(physical_count_[d]);
+        (device.is_member() ? f.free : f.away) += free_physical_[d].size() * region_blocks_;
     }
     f.free += free_[1] + reserved_ + free_[2] + 2 * free_[3];
+    f.away += free_away_[1] + free_away_[2] + 2 * free_away_[3];
     f.quarantine = quarantine();
     f.bad = bad_blocks_;
     f.data = used_[1] - quarantined_[1] - reserved_ - bad_blocks_;
     f.nodes = used_[2] - quarantined_[2] + 2 * (used_[3] - quarantined_[3]);
-    in_regions = f.data + f.nodes + f.quarantine + f.bad + f.free;
+    in_regions = f.data + f.nodes + f.quarantine + f.bad + f.free + f.away;
     f.system = f.total - std::min(in_regions, f.total);
     return f;
 }

@@ -6,7 +6,10 @@
 //   longer references it is durable and no read that could still want it runs;
 // - the bitmaps on disk change only in checkpoints: the changes of one interval are kept as lists
 //   (allocated, freed) and applied to the persisted bitmaps; memory holds bitmaps only of regions
-//   that blocks are being taken from.
+//   that blocks are being taken from;
+// - from a region with a place on a device that is no member (missing, or not resynchronized yet)
+//   nothing is taken; if all its places are missing, what changes in its bitmap is kept as a
+//   difference in a block elsewhere, until a checkpoint can write the bitmap again.
 // Proven by: tests/sim (write-once oracle, fsck after every run).
 #pragma once
 
@@ -14,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,6 +28,8 @@
 #include "dataplane/pool/format.h"
 
 namespace stoa::pool {
+
+class BlockIo;
 
 struct Run {
     BlockAddress address = 0;
@@ -50,11 +56,13 @@ struct FrozenSpace {
         uint8_t slot;
         uint32_t crc;
         uint32_t free_blocks;
-        bool retire;  // nothing lives in it: becomes unused
+        bool retire = false;  // nothing lives in it: becomes unused
+        Entry delta{};        // as in the table
+        bool bitmap_unwritten = false;
     };
     std::vector<Update> updates;
     uint64_t bad_blocks = 0;      // among what is allocated for ever
-    std::vector<uint32_t> fresh;  // regions assigned, with no bitmap on disk yet
+    std::vector<uint32_t> fresh;  // regions whose bitmap must be written, changed or not
 };
 
 // Told when a region of class data is assigned: the journal must know before it names its blocks.
@@ -83,6 +91,8 @@ public:
         return regions_[region_of(address)].entry.places;
     }
     [[nodiscard]] Location locate(BlockAddress address, size_t place) const;
+    // True if all its places are on missing devices.
+    [[nodiscard]] bool is_away(BlockAddress address) const;
 
     // ---- taking blocks
     // Up to `want` contiguous blocks from what is loaded; count 0: refill() and try again.
@@ -107,8 +117,9 @@ public:
 
     // ---- checkpoints
     FrozenSpace freeze();
-    // Writes the bitmaps of the frozen state to their other slots.
-    io::Task<Result<void>> write_bitmaps(FrozenSpace& frozen);
+    // Writes the bitmaps of the frozen state to their other slots, or what changes in those on
+    // missing devices to new blocks with the birth `birth`.
+    io::Task<Result<void>> write_bitmaps(FrozenSpace& frozen, BlockIo& blocks, Epoch birth);
     // The table entry of `region` as of the frozen state.
     [[nodiscard]] std::vector<RegionEntry> table_with(const FrozenSpace& frozen) const;
     // The superblock is durable: new slots count.
@@ -130,9 +141,25 @@ public:
     [[nodiscard]] bool freed_by_replay(BlockAddress address) const;
     void forget_replay();
 
+    // ---- devices that return
+    // The next checkpoint brings the bitmaps on `device` up to date.
+    void renew_bitmaps_of(size_t device);
+    // Regions both copies of which are on one device: they were assigned when it was alone.
+    [[nodiscard]] std::vector<uint32_t> doubled_on_one_device() const;
+    // A free place on another device that is a member or joins with the next superblock.
+    std::optional<PhysicalPlace> take_place_elsewhere(uint32_t region);
+    // The second copy of `region` is at `to` from the next checkpoint on.
+    void move_second_copy(uint32_t region, PhysicalPlace to);
+    // After that checkpoint, with nobody else about: blocks may be taken again from the regions
+    // all of whose devices are members now.
+    void take_back_devices();
+    // How differences of bitmaps are read; before anything is loaded.
+    void set_blocks(BlockIo& blocks) { blocks_ = &blocks; }
+
     // ---- figures, in blocks
     struct Figures {
         uint64_t total = 0, system = 0, data = 0, nodes = 0, quarantine = 0, bad = 0, free = 0;
+        uint64_t away = 0;  // free, on devices that are no members
     };
     [[nodiscard]] Figures figures() const;
     [[nodiscard]] uint64_t free_data() const { return free_[1] + reserved_; }
@@ -164,6 +191,8 @@ private:
         bool persisted = false;  // a bitmap was written
         bool retiring = false;
         bool damaged = false;  // bitmap unreadable: nothing is taken from it
+        bool away = false;  // has a place that is no member's: nothing is taken from it
+        bool renew = false;  // its bitmap must be written at the next checkpoint
     };
 
     [[nodiscard]] Maps fresh_maps() const;
@@ -171,6 +200,18 @@ private:
     [[nodiscard]] bool may_assign(RegionClass wanted) const;
     io::Task<Result<void>> load_maps(uint32_t region);
     io::Task<Result<std::vector<uint64_t>>> read_live(uint32_t region);
+    io::Task<Result<std::vector<uint64_t>>> read_delta(uint32_t region);
+    io::Task<Result<std::vector<uint64_t>>> read_written(uint32_t region);
+    // All places of the region are on missing devices.
+    [[nodiscard]] bool is_out_of_reach(const RegionEntry& entry) const;
+    [[nodiscard]] bool has_stranger(const RegionEntry& entry) const;
+    [[nodiscard]] uint64_t& free_of(const Region& region) {
+        const auto c = static_cast<size_t>(region.entry.region_class);
+        return region.away ? free_away_[c] : free_[c];
+    }
+    io::Task<Result<void>> write_deltas(FrozenSpace& frozen, BlockIo& blocks, Epoch birth);
+    io::Task<Result<void>> write_delta(uint32_t region, FrozenSpace& frozen, BlockIo& blocks,
+                                       Epoch birth);
     io::Task<void> write_bitmap_copy(size_t device, uint64_t block, ConstBytes from, int& error);
     io::Task<Result<void>> update_bitmap(uint32_t region, std::span<const Run> allocated,
                                          std::span<const Run> freed, FrozenSpace& frozen);
@@ -178,6 +219,8 @@ private:
                                       std::span<const Run> freed, FrozenSpace& frozen,
                                       io::Semaphore& slots, Result<void>& outcome);
     void drop_idle_maps();
+    Result<void> replay_out_of_reach(Run run);
+    void note_replayed(Run run);
     void take_from_free(RegionClass region_class, uint64_t count);
     [[nodiscard]] size_t class_index(BlockAddress address) const {
         return static_cast<size_t>(regions_[region_of(address)].entry.region_class);
@@ -198,6 +241,10 @@ private:
     std::array<uint32_t, kRegionClasses> open_{};  // region blocks are taken from
     std::array<bool, kRegionClasses> has_open_{};
     std::array<uint64_t, kRegionClasses> free_{};  // allocatable blocks by class
+    std::array<uint64_t, kRegionClasses> free_away_{};  // free blocks of regions that are away
+    std::vector<uint32_t> physical_count_;  // by device
+    std::vector<PhysicalPlace> vacated_;  // free after the next checkpoint
+    BlockIo* blocks_ = nullptr;
     std::array<uint64_t, kRegionClasses> used_{};  // all others but the bitmaps'
     std::array<uint64_t, kRegionClasses> quarantined_{};
     uint64_t reserved_ = 0;  // in streams

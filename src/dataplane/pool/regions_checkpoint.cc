@@ -19,13 +19,37 @@ FrozenSpace Regions::freeze() {
     allocated_.clear();
     freed_.clear();
     for (uint32_t r = 0; r < regions_.size(); ++r) {
-        if (regions_[r].entry.in_use && !regions_[r].persisted) frozen.fresh.push_back(r);
+        Region& region = regions_[r];
+        if (region.entry.in_use && (!region.persisted || region.renew)) frozen.fresh.push_back(r);
+        region.renew = false;
     }
     ++interval_;
     return frozen;
 }
 
 io::Task<Result<std::vector<uint64_t>>> Regions::read_live(uint32_t index) {
+    const RegionEntry entry = regions_[index].entry;
+    std::vector<uint64_t> live;
+    if (entry.bitmap_unwritten) {
+        live = fresh_maps().live;
+    } else {
+        CO_TRY_ASSIGN(live, co_await read_written(index));
+    }
+    if (entry.delta != Entry{}) {
+        CO_TRY_ASSIGN(const std::vector<uint64_t> delta, co_await read_delta(index));
+        for (size_t i = 0; i < live.size(); ++i) live[i] ^= delta[i];
+    }
+    const bool fixed = get_bit(live, 0) && get_bit(live, 1) && get_bit(live, region_blocks_ - 2) &&
+                       get_bit(live, region_blocks_ - 1);
+    if (!fixed || count_zeros(live) != entry.free_blocks) {
+        co_return Error(ErrorCode::corrupt,
+                        fmt::format("bitmap of region {} is not what its table entry says", index));
+    }
+    co_return live;
+}
+
+// The bitmap as it is on the region's devices.
+io::Task<Result<std::vector<uint64_t>>> Regions::read_written(uint32_t index) {
     const RegionEntry entry = regions_[index].entry;
     AlignedBuffer buffer(kBlockBytes);
     int error = 0;
@@ -43,10 +67,7 @@ io::Task<Result<std::vector<uint64_t>>> Regions::read_live(uint32_t index) {
             checksums_.block(buffer.bytes(), bitmap_place(index), 0) == entry.bitmap_crc) {
             std::vector<uint64_t> live(region_blocks_ / 64);
             std::memcpy(live.data(), buffer.data(), live.size() * 8);
-            const bool fixed =
-                get_bit(live, 0) && get_bit(live, 1) && get_bit(live, region_blocks_ - 2) &&
-                get_bit(live, region_blocks_ - 1) && count_zeros(live) == entry.free_blocks;
-            if (fixed) co_return live;
+            co_return live;
         }
         const bool all_seen = (attempt + 1) % (2 * entry.places) == 0;
         if (all_seen && error == 0) break;
@@ -69,6 +90,9 @@ io::Task<Result<void>> Regions::update_bitmap(uint32_t index, std::span<const Ru
     } else if (regions_[index].maps) {
         live = regions_[index].maps->live;
     } else {
+        if (regions_[index].damaged && regions_[index].entry.delta != Entry{}) {
+            co_return Result<void>{};  // its difference was not freed: it stays as it is
+        }
         Result<std::vector<uint64_t>> read = co_await read_live(index);
         if (!read.ok()) {
             // Its frees are lost (a leak that fsck reports), nothing else is.
@@ -101,8 +125,10 @@ io::Task<Result<void>> Regions::update_bitmap(uint32_t index, std::span<const Ru
     if (MUTANT(4) && regions_[index].maps) live = regions_[index].maps->busy;  // foreground changes
     const uint32_t free_blocks = count_zeros(live);
     Region& region = regions_[index];
-    FrozenSpace::Update update{index, static_cast<uint8_t>(1 - region.entry.bitmap_slot), 0,
-                               free_blocks, false};
+    FrozenSpace::Update update{.region = index,
+                               .slot = static_cast<uint8_t>(1 - region.entry.bitmap_slot),
+                               .crc = 0,
+                               .free_blocks = free_blocks};
     const bool empty = free_blocks == region_blocks_ - kRegionFixedBlocks;
     if (empty && region.persisted && region.in_flight == 0 && region.changed_interval < interval_ &&
         !(has_open_[class_index(uint64_t{index} << shift_)] &&
@@ -121,6 +147,7 @@ io::Task<Result<void>> Regions::update_bitmap(uint32_t index, std::span<const Ru
     for (size_t place = 0; place < entry.places; ++place) {
         const PhysicalPlace where = entry.place[place];
         const uint64_t start = devices_.list[where.device].layout.region_start(where.region);
+        if (devices_.list[where.device].device == nullptr) continue;  // renewed when it returns
         co_await write_bitmap_copy(where.device, start + update.slot, buffer.bytes(), error);
         co_await write_bitmap_copy(where.device, start + region_blocks_ - 2 + update.slot,
                                    buffer.bytes(), error);
@@ -141,7 +168,8 @@ io::Task<void> Regions::update_bitmap_into(uint32_t region, std::span<const Run>
     slots.release();
 }
 
-io::Task<Result<void>> Regions::write_bitmaps(FrozenSpace& frozen) {
+io::Task<Result<void>> Regions::write_bitmaps(FrozenSpace& frozen, BlockIo& blocks, Epoch birth) {
+    CO_TRY(co_await write_deltas(frozen, blocks, birth));
     const std::vector<Run> allocated = by_region(frozen.allocated, region_blocks_);
     const std::vector<Run> freed = by_region(frozen.freed, region_blocks_);
     const std::vector<uint32_t> fresh = frozen.fresh;  // ascending
@@ -162,10 +190,13 @@ io::Task<Result<void>> Regions::write_bitmaps(FrozenSpace& frozen) {
         size_t f_end = f;
         while (f_end < freed.size() && region_of(freed[f_end].address) == region) ++f_end;
         if (n < fresh.size() && fresh[n] == region) ++n;
-        co_await slots.acquire();
-        group.spawn(update_bitmap_into(region, std::span(allocated).subspan(a, a_end - a),
-                                       std::span(freed).subspan(f, f_end - f), frozen, slots,
-                                       outcome));
+        const bool done = is_out_of_reach(regions_[region].entry);
+        if (!done) {
+            co_await slots.acquire();
+            group.spawn(update_bitmap_into(region, std::span(allocated).subspan(a, a_end - a),
+                                           std::span(freed).subspan(f, f_end - f), frozen, slots,
+                                           outcome));
+        }
         a = a_end;
         f = f_end;
     }
@@ -185,6 +216,8 @@ std::vector<RegionEntry> Regions::table_with(const FrozenSpace& frozen) const {
         entry.bitmap_slot = update.slot;
         entry.bitmap_crc = update.crc;
         entry.free_blocks = update.free_blocks;
+        entry.delta = update.delta;
+        entry.bitmap_unwritten = update.bitmap_unwritten;
         if (update.retire) entry = RegionEntry{};
     }
     return table;
@@ -198,6 +231,8 @@ void Regions::make_durable(const FrozenSpace& frozen) {
         region.entry.bitmap_slot = update.slot;
         region.entry.bitmap_crc = update.crc;
         region.entry.free_blocks = update.free_blocks;
+        region.entry.delta = update.delta;
+        region.entry.bitmap_unwritten = update.bitmap_unwritten;
     }
     for (const Run& run : by_region(frozen.allocated, region_blocks_)) {
         Region& region = regions_[region_of(run.address)];
@@ -225,7 +260,7 @@ void Regions::release(FrozenSpace& frozen) {
             used_[c] += run.count;
             continue;
         }
-        free_[c] += run.count;
+        free_of(region) += run.count;
         if (region.maps) {
             set_bits(region.maps->busy, run.address & (region_blocks_ - 1), run.count, false);
             region.maps->free_count += static_cast<uint32_t>(run.count);
@@ -234,8 +269,7 @@ void Regions::release(FrozenSpace& frozen) {
     for (const FrozenSpace::Update& update : frozen.updates) {
         if (!update.retire) continue;
         Region& region = regions_[update.region];
-        const auto c = static_cast<size_t>(region.entry.region_class);
-        free_[c] -= region_blocks_ - kRegionFixedBlocks;
+        free_of(region) -= region_blocks_ - kRegionFixedBlocks;
         for (size_t i = 0; i < region.entry.places; ++i) {
             free_physical_[region.entry.place[i].device].push_back(region.entry.place[i].region);
         }

@@ -13,8 +13,10 @@ namespace stoa::pool {
 Result<void> Regions::load_table(std::vector<RegionEntry> table,
                                  std::span<const DeviceSlot> device_slots) {
     std::vector<std::vector<bool>> taken(kDevicesMax);
-    for (size_t d = 0; d < kDevicesMax; ++d)
-        taken[d].assign(device_slots[d].physical_regions, false);
+    for (size_t d = 0; d < kDevicesMax; ++d) {
+        physical_count_[d] = device_slots[d].physical_regions;
+        taken[d].assign(physical_count_[d], false);
+    }
     regions_.clear();
     regions_.resize(table.size());
     for (uint32_t r = 0; r < table.size(); ++r) {
@@ -35,13 +37,20 @@ Result<void> Regions::load_table(std::vector<RegionEntry> table,
                                          r, place.device, place.region));
             }
             taken[place.device][place.region] = true;
+            if (place.device >= devices_.list.size()) {
+                return Error(ErrorCode::corrupt,
+                             fmt::format("region {} lies on device {}, which the pool does not "
+                                         "have",
+                                         r, place.device));
+            }
         }
+        region.away = has_stranger(region.entry);
         if (region.entry.free_blocks > region_blocks_ - kRegionFixedBlocks) {
             return Error(ErrorCode::corrupt, fmt::format("region {} claims {} free blocks", r,
                                                          region.entry.free_blocks));
         }
         const auto c = static_cast<size_t>(region.entry.region_class);
-        free_[c] += region.entry.free_blocks;
+        free_of(region) += region.entry.free_blocks;
         used_[c] += region_blocks_ - kRegionFixedBlocks - region.entry.free_blocks;
     }
     std::ranges::reverse(unused_);
@@ -63,6 +72,10 @@ io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<R
                 fmt::format("the journal allocates block {}, beyond the pool", run.address));
         }
         Region& region = regions_[index];
+        if (is_out_of_reach(region.entry)) {
+            CO_TRY(replay_out_of_reach(run));
+            continue;
+        }
         if (!region.maps) CO_TRY(co_await load_maps(index));
         Maps& maps = *regions_[index].maps;
         for (uint64_t i = 0; i < run.count; ++i) {
@@ -75,9 +88,7 @@ io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<R
             set_bits(maps.busy, at, 1, true);
         }
         maps.free_count -= static_cast<uint32_t>(run.count);
-        take_from_free(regions_[index].entry.region_class, run.count);
-        regions_[index].changed_interval = interval_;
-        append_run(allocated_, run);
+        note_replayed(run);
     }
     for (const Run& run : freed) {
         if (region_of(run.address) >= regions_.size()) {
@@ -89,6 +100,28 @@ io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<R
     }
     replayed_frees_ = by_region(freed, region_blocks_);
     co_return Result<void>{};
+}
+
+// Its bitmap is not here: only the counts can be checked.
+Result<void> Regions::replay_out_of_reach(Run run) {
+    if (free_of(regions_[region_of(run.address)]) < run.count) {
+        return Error(ErrorCode::corrupt,
+                     fmt::format("the journal allocates block {}, but no block is free on the "
+                                 "missing devices",
+                                 run.address));
+    }
+    note_replayed(run);
+    return {};
+}
+
+void Regions::note_replayed(Run run) {
+    Region& region = regions_[region_of(run.address)];
+    uint64_t& free = free_of(region);
+    CHECK(free >= run.count);
+    free -= run.count;
+    used_[static_cast<size_t>(region.entry.region_class)] += run.count;
+    region.changed_interval = interval_;
+    append_run(allocated_, run);
 }
 
 Result<void> Regions::replay_assign(uint32_t index, const RegionEntry& entry) {
@@ -119,13 +152,14 @@ Result<void> Regions::replay_assign(uint32_t index, const RegionEntry& entry) {
     region.entry.bitmap_slot = 1;
     region.maps = std::make_unique<Maps>(fresh_maps());
     region.changed_interval = interval_;
-    free_[static_cast<size_t>(entry.region_class)] += region_blocks_ - kRegionFixedBlocks;
+    region.away = has_stranger(entry);
+    free_of(region) += region_blocks_ - kRegionFixedBlocks;
     return {};
 }
 
 void Regions::unassign(uint32_t index) {
     Region& region = regions_[index];
-    free_[static_cast<size_t>(region.entry.region_class)] -= region_blocks_ - kRegionFixedBlocks;
+    free_of(region) -= region_blocks_ - kRegionFixedBlocks;
     for (size_t i = 0; i < region.entry.places; ++i) {
         free_physical_[region.entry.place[i].device].push_back(region.entry.place[i].region);
     }

@@ -127,6 +127,13 @@ io::Task<Result<bool>> TreeReplay::load(Object& object, const Missing& missing, 
     if (loaded.error().code() != ErrorCode::corrupt && loaded.error().code() != ErrorCode::io) {
         co_return loaded.take_error();
     }
+    if (core_.regions.is_away(missing.entry.address()) && !core_.options.accept_damaged &&
+        !core_.options.read_only) {
+        // What the node holds is not lost: it is on a device that may return.
+        co_return loaded.error().with_context(
+            "the journal changes what lies on a missing device; open the pool with this device, "
+            "read-only, or with the override that gives up what the device holds");
+    }
     // Damage in one volume stops no other: what the node held is lost, the rest goes on.
     core_.event(fmt::format("{} blocks from {} on: {}", object.record.name,
                             block / kFanout * kFanout, loaded.error().message()));

@@ -1,6 +1,7 @@
 #include "dataplane/pool/scrub.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -27,61 +28,107 @@ public:
             if (object == nullptr || !object->record.is_tree() || is_gone(core_, *object)) continue;
             CO_TRY(co_await scrub_tree(id));
             if (stopped_) break;
+            CO_TRY(co_await recheck_damage(id));
         }
         co_return report_;
     }
 
 private:
-    // What the parent holds identically was or will be checked there.
     io::Task<Result<void>> scrub_tree(ObjectId id) {
         BlockIndex cursor = 0;
         while (cursor < kBlocksPerTree && !stopped_) {
-            const ReadGuard guard(core_);
-            Object* object = core_.objects.find(id);
-            if (object == nullptr || is_gone(core_, *object)) break;
             if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
-            const Object* parent = core_.objects.find(object->record.parent);
-            const bool parent_checked = parent != nullptr && !is_gone(core_, *parent);
-            Result<Found> found = co_await look_up(core_, *object, cursor);
-            if (!found.ok()) {
-                // The node is lost: everything below it is.
-                ++report_.blocks_damaged;
-                note_damage(core_, *object, cursor);
-                cursor = (cursor / kFanout + 1) * kFanout;
-                continue;
-            }
-            const BlockIndex end = found->end(cursor);
-            if (found->leaf == nullptr) {
-                cursor = end;
-                continue;
-            }
-            std::array<Entry, kFanout> entries;
-            std::copy_n(found->leaf->entries, kFanout, entries.begin());
-            if (parent_checked) {
-                const Result<Found> theirs = co_await look_up(core_, *parent, cursor);
-                for (size_t i = 0; theirs.ok() && i < kFanout; ++i) {
-                    if (theirs->entry(cursor / kFanout * kFanout + i) == entries[i]) {
-                        entries[i] = Entry{};
-                    }
-                }
-            }
-            CO_TRY(co_await scrub_leaf(id, cursor / kFanout * kFanout, entries));
-            cursor = end;
+            CO_TRY_ASSIGN(cursor, co_await scrub_piece(id, cursor));
+            // Only now: who waits for room must not keep blocks from being reused.
+            for (const BlockIndex block : std::exchange(bad_, {})) CO_TRY(co_await note(id, block));
         }
         co_return Result<void>{};
     }
 
-    io::Task<Result<void>> scrub_leaf(ObjectId id, BlockIndex first,
-                                      const std::array<Entry, kFanout>& entries) {
+    // What one entry or leaf at `cursor` covers; the result is the block behind it. What the parent
+    // holds identically was or will be checked there.
+    io::Task<Result<BlockIndex>> scrub_piece(ObjectId id, BlockIndex cursor) {
+        const ReadGuard guard(core_);
+        Object* object = core_.objects.find(id);
+        if (object == nullptr || is_gone(core_, *object)) co_return kBlocksPerTree;
+        const Object* parent = core_.objects.find(object->record.parent);
+        const bool parent_checked = parent != nullptr && !is_gone(core_, *parent);
+        Result<Found> found = co_await look_up(core_, *object, cursor);
+        if (!found.ok()) {
+            // The node is lost: everything below it is.
+            ++report_.blocks_damaged;
+            bad_.push_back(cursor);
+            co_return (cursor / kFanout + 1) * kFanout;
+        }
+        const BlockIndex end = found->end(cursor);
+        if (found->leaf == nullptr) co_return end;
+        std::array<Entry, kFanout> entries;
+        std::copy_n(found->leaf->entries, kFanout, entries.begin());
+        if (parent_checked) {
+            const Result<Found> theirs = co_await look_up(core_, *parent, cursor);
+            for (size_t i = 0; theirs.ok() && i < kFanout; ++i) {
+                if (theirs->entry(cursor / kFanout * kFanout + i) == entries[i]) {
+                    entries[i] = Entry{};
+                }
+            }
+        }
+        CO_TRY(co_await scrub_leaf(cursor / kFanout * kFanout, entries));
+        co_return end;
+    }
+
+    io::Task<Result<void>> note(ObjectId id, BlockIndex block) {
+        constexpr size_t kRecordBytes = 600;
+        if (core_.writable()) CO_TRY(co_await core_.wait_for_room(kRecordBytes));
+        Object* object = core_.objects.find(id);
+        if (object != nullptr) note_damage(core_, *object, block);
+        co_return Result<void>{};
+    }
+
+    // What is on the list of damage and reads right (again: its device was away) comes off it.
+    io::Task<Result<void>> recheck_damage(ObjectId id) {
+        const Object* object = core_.objects.find(id);
+        if (object == nullptr || object->damage_count == 0) co_return Result<void>{};
+        for (const DamagedBlocks& range : damaged_blocks(core_, id)) {
+            BlockIndex good_from = range.first;
+            for (BlockIndex block = range.first; block < range.first + range.count; ++block) {
+                if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+                if (co_await reads_right(id, block)) continue;
+                CO_TRY(co_await take_off_list(id, good_from, block));
+                good_from = block + 1;
+            }
+            CO_TRY(co_await take_off_list(id, good_from, range.first + range.count));
+        }
+        co_return Result<void>{};
+    }
+
+    io::Task<bool> reads_right(ObjectId id, BlockIndex block) {
+        const ReadGuard guard(core_);
+        const Object* object = core_.objects.find(id);
+        if (object == nullptr || is_gone(core_, *object)) co_return false;
+        const Result<Found> found = co_await look_up(core_, *object, block);
+        if (!found.ok()) co_return false;
+        const Entry entry = found->entry(block);
+        if (entry.kind() == EntryKind::damaged) co_return false;
+        if (entry.kind() != EntryKind::data) co_return true;
+        const Result<uint64_t> repaired = co_await core_.blocks.verify_copies(entry);
+        co_return repaired.ok();
+    }
+
+    io::Task<Result<void>> take_off_list(ObjectId id, BlockIndex first, BlockIndex end) {
+        const Object* object = core_.objects.find(id);
+        if (object == nullptr || first >= end) co_return Result<void>{};
+        co_await clear_damage(core_, *object, first, end - first);
+        co_return Result<void>{};
+    }
+
+    io::Task<Result<void>> scrub_leaf(BlockIndex first, const std::array<Entry, kFanout>& entries) {
         for (size_t i = 0; i < kFanout; ++i) {
             if (entries[i].kind() != EntryKind::data) continue;
             const Result<uint64_t> repaired = co_await core_.blocks.verify_copies(entries[i]);
             ++report_.blocks_checked;
             if (!repaired.ok()) {
                 ++report_.blocks_damaged;
-                if (Object* object = core_.objects.find(id); object != nullptr) {
-                    note_damage(core_, *object, first + i);
-                }
+                bad_.push_back(first + i);
             } else {
                 report_.blocks_repaired += *repaired;
             }
@@ -104,6 +151,7 @@ private:
     uint64_t started_ns_;
     uint64_t total_bytes_ = 0;
     ScrubReport report_;
+    std::vector<BlockIndex> bad_;  // found, not noted yet
     bool stopped_ = false;
 };
 

@@ -78,7 +78,7 @@ Result<void> apply_structure(Core& core, const StructureRecord& change) {
 bool apply_structure_if_room(Core& core, const StructureRecord& change) {
     std::vector<std::byte> encoded;
     encode_record(change, encoded);
-    if (!core.writable() || !core.log.fits(encoded.size())) return false;
+    if (!core.has_room(encoded.size())) return false;
     const Result<void> applied = apply_structure(core, change);
     CHECK(applied.ok());
     core.append(encoded);

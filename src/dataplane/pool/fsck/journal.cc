@@ -31,7 +31,8 @@ std::optional<Found> read_position(const View& view, uint64_t number, int* bad_c
     for (int copy = 0; copy < 2; ++copy) {
         Block block;
         std::optional<JournalBlock> header;
-        if (view.read(superblock.placement[static_cast<size_t>(copy)],
+        if (view.journal_counts(superblock.placement[static_cast<size_t>(copy)]) &&
+            view.read(superblock.placement[static_cast<size_t>(copy)],
                       view.geometry.journal(copy, number), block)) {
             header = decode_journal_block(block, view.pool);
         }
@@ -89,6 +90,7 @@ public:
     void run() {
         for (int copy = 0; copy < 2; ++copy) {
             const uint16_t device = view_.superblock.placement[static_cast<size_t>(copy)];
+            if (!view_.journal_counts(device)) continue;
             for (uint64_t slot = 0; slot < view_.geometry.journal_blocks; ++slot) {
                 Block block;
                 if (!view_.read(device, view_.geometry.journal(copy, slot), block)) continue;

@@ -203,6 +203,10 @@ Decoded<Superblock> decode_superblock(const Block& block, const Uuid& pool,
     s.reserve_blocks = u64(b + 152);
     s.acknowledged_incarnation = u64(b + 160);
     s.bad_blocks = u64(b + 176);
+    s.branch = u64(b + 184);
+    for (size_t i = 0; i < s.branches_before.size(); ++i) {
+        s.branches_before[i] = u64(b + 192 + 8 * i);
+    }
     const uint32_t cut_count = u32(b + 168);
     if (s.generation == 0) return std::unexpected("generation is 0");
     if (cut_count == 0 || cut_count > 32) {
@@ -241,6 +245,8 @@ RegionEntry load_region_entry(const std::byte* from) {
     for (size_t i = 0; i < 3; ++i) {
         entry.place[i] = {u16(from + 16 + 8 * i), u32(from + 16 + 8 * i + 4)};
     }
+    entry.difference = load_entry(from + 40);
+    entry.flags = u8(from + 56);
     return entry;
 }
 

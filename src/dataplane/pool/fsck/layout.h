@@ -130,6 +130,8 @@ struct Superblock {
     uint64_t reserve_blocks = 0;
     uint64_t acknowledged_incarnation = 0;
     uint64_t bad_blocks = 0;
+    uint64_t branch = 0;
+    std::array<uint64_t, 7> branches_before{};  // newest first
     std::vector<Cut> cuts;
     std::array<DeviceSlot, kDevicesMax> devices;
     std::array<IndexSlot, 256> index;
@@ -155,6 +157,8 @@ struct RegionEntry {
         uint32_t physical = 0;
     };
     std::array<Place, 3> place;
+    Entry difference;  // of the bitmap, from the one on the devices
+    uint8_t flags = 0;  // 1: from that of an empty region
 };
 
 [[nodiscard]] RegionEntry load_region_entry(const std::byte* from);

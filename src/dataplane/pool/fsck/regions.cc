@@ -22,6 +22,7 @@ Regions::Regions(const View& view, Findings& findings)
         for (uint64_t t = i * 512; t < end; ++t) load_table(t, table_slot(*index, t));
     }
     for (Region& region : regions_) load_bitmap(region);
+    for (const Region& region : regions_) claim_difference(region);
     findings.counts().regions = regions_.size();
 }
 
@@ -83,7 +84,8 @@ std::optional<Reason> Regions::take_places(const RegionEntry& entry) {
     return std::nullopt;
 }
 
-void Regions::load_bitmap(Region& region) {
+// As it is on the region's devices; nothing if no copy verifies.
+std::optional<Block> Regions::read_bitmap(const Region& region) {
     std::optional<Block> good;
     std::vector<std::string> bad;
     for (size_t place = 0; place < region.entry.places; ++place) {
@@ -100,16 +102,75 @@ void Regions::load_bitmap(Region& region) {
             }
         }
     }
-    // Unknown counts as allocated: nothing is then called free or leaked without proof.
-    region.bits.assign(blocks_ / 8, 0xFF);
-    if (!good) {
-        findings_.problem("region {}: no copy of its bitmap can be read and verified",
+    for (const std::string& where : bad) {
+        if (!good) break;
+        findings_.repairable("region {}: the bitmap copy {} is bad, another one is good",
+                             region.number, where);
+    }
+    return good;
+}
+
+// Changes the bitmap that is on the devices into the one that counts.
+bool Regions::add_difference(const Region& region, Block& bitmap) {
+    const Entry& entry = region.entry.difference;
+    if (entry == Entry{}) return true;
+    if (address_fault(entry.address(), kDoubledClass)) return false;  // said by claim_difference
+    const auto difference = read(entry, "the difference of a bitmap");
+    if (!difference) return false;
+    for (size_t i = 0; i < bitmap.size(); ++i) bitmap[i] ^= (*difference)[i];
+    return true;
+}
+
+void Regions::claim_difference(const Region& region) {
+    const Entry& entry = region.entry.difference;
+    if (region.entry.flags > 1 || (region.entry.flags == 1 && entry == Entry{})) {
+        findings_.problem("region {}: flags are {}", region.number, region.entry.flags);
+    }
+    if (entry == Entry{}) return;
+    if (entry.kind() != Kind::data) {
+        findings_.problem("region {}: the difference of its bitmap is not a DATA entry",
                           region.number);
         return;
     }
-    for (const std::string& where : bad) {
-        findings_.repairable("region {}: the bitmap copy {} is bad, another one is good",
-                             region.number, where);
+    if (const auto fault = address_fault(entry.address(), kDoubledClass)) {
+        findings_.problem("region {}: the difference of its bitmap is at address {}: {}",
+                          region.number, entry.address(), *fault);
+        return;
+    }
+    constexpr uint64_t kDifferences = uint64_t{1} << 63;
+    if (claim(entry.address(), kDifferences + region.number) != Claim::first) {
+        findings_.problem(
+            "region {}: address {}, with the difference of its bitmap, is also "
+            "referred to as something else",
+            region.number, entry.address());
+    } else if (!allocated(entry.address())) {
+        findings_.problem("region {}: address {}, with the difference of its bitmap, is free",
+                          region.number, entry.address());
+    }
+    if (entry.birth() >= view_.superblock.epoch) {
+        findings_.problem(
+            "region {}: the difference of its bitmap has birth {}, the pool's epoch "
+            "is {}",
+            region.number, entry.birth(), view_.superblock.epoch);
+    }
+}
+
+void Regions::load_bitmap(Region& region) {
+    std::optional<Block> good;
+    if (region.entry.flags == 1) {
+        good = Block{};
+        for (const uint64_t offset : {uint64_t{0}, uint64_t{1}, blocks_ - 2, blocks_ - 1}) {
+            (*good)[offset / 8] |= static_cast<std::byte>(1 << offset % 8);
+        }
+    } else {
+        good = read_bitmap(region);
+    }
+    // Unknown counts as allocated: nothing is then called free or leaked without proof.
+    region.bits.assign(blocks_ / 8, 0xFF);
+    if (!good || !add_difference(region, *good)) {
+        findings_.problem("region {}: no copy of its bitmap can be read and verified",
+                          region.number);
+        return;
     }
     for (size_t i = 0; i < region.bits.size(); ++i) {
         region.bits[i] = std::to_integer<uint8_t>((*good)[i]);

@@ -69,6 +69,9 @@ private:
     void load_table(uint64_t t, const IndexSlot& slot);
     std::optional<Reason> take_places(const RegionEntry& entry);
     void load_bitmap(Region& region);
+    bool add_difference(const Region& region, Block& bitmap);
+    void claim_difference(const Region& region);
+    [[nodiscard]] std::optional<Block> read_bitmap(const Region& region);
     void check_bitmap(const Region& region, const Block& bitmap);
     [[nodiscard]] Region* find(uint64_t address);
     [[nodiscard]] const Region* find(uint64_t address) const;

@@ -67,7 +67,7 @@ bool root_verifies(const View& view, const Superblock& superblock) {
 // Every present device has both copies of the chosen superblock.
 void check_copies(const View& view, const SuperblockFound& chosen, Findings& findings) {
     for (const auto& device : view.devices) {
-        if (!device) continue;
+        if (!device || device->is_old) continue;
         for (int copy = 0; copy < 2; ++copy) {
             Block block;
             const uint64_t slot = chosen.superblock.generation % 2;
@@ -128,6 +128,18 @@ void check_devices(const View& view, Findings& findings) {
             findings.problem("superblock: placement names device {}, which the pool does not have",
                              place);
         }
+    }
+}
+
+void check_branches(const Superblock& superblock, Findings& findings) {
+    bool ended = superblock.branch == 0;
+    for (const uint64_t before : superblock.branches_before) {
+        if (before != 0 && (ended || before == superblock.branch)) {
+            findings.problem("superblock: its branches before {:x} are out of order",
+                             superblock.branch);
+            return;
+        }
+        ended = ended || before == 0;
     }
 }
 
@@ -204,6 +216,7 @@ void check_superblock(const View& view, Findings& findings) {
     const Superblock& superblock = view.superblock;
     check_devices(view, findings);
     check_cuts(superblock, findings);
+    check_branches(superblock, findings);
     if ((superblock.flags & ~uint64_t{1}) != 0) {
         findings.problem("superblock: flags are 0x{:x}", superblock.flags);
     }

@@ -123,7 +123,8 @@ void place_device(View& view, const Labelled& one, Findings& findings) {
 }
 
 // Reads the four superblock places of one device into view.superblocks.
-void read_superblocks(View& view, const Device& device, Findings& findings) {
+void read_superblocks(View& view, size_t index, Findings& findings) {
+    const Device& device = *view.devices[index];
     Block block;
     for (int copy = 0; copy < 2; ++copy) {
         for (uint64_t slot = 0; slot < 2; ++slot) {
@@ -135,18 +136,67 @@ void read_superblocks(View& view, const Device& device, Findings& findings) {
                                  device.source->name(), slot, copy, decoded->generation);
                 continue;
             }
-            auto same = std::ranges::find_if(view.superblocks, [&](const auto& found) {
-                return found.superblock.generation == decoded->generation;
-            });
-            if (same == view.superblocks.end()) {
-                view.superblocks.push_back({*decoded, block});
-            } else if (same->block != block) {
-                findings.problem(
-                    "device {}: superblock slot {} copy {} differs from another one "
-                    "of generation {}",
-                    device.source->name(), slot, copy, decoded->generation);
-            }
+            view.superblocks.push_back({*decoded, block, index});
         }
+    }
+}
+
+bool descends_from(const Superblock& superblock, uint64_t branch) {
+    return superblock.branch == branch || std::ranges::find(superblock.branches_before, branch) !=
+                                              superblock.branches_before.end();
+}
+
+size_t branches_behind(const Superblock& newest, const Superblock& superblock) {
+    if (superblock.branch == newest.branch) return 0;
+    const auto& before = newest.branches_before;
+    return 1 + static_cast<size_t>(std::ranges::find(before, superblock.branch) - before.begin());
+}
+
+// Sorts the superblocks, the newest first and each once, without those of devices that are old.
+void sort_superblocks(View& view, Findings& findings) {
+    if (view.superblocks.empty()) return;
+    const SuperblockFound* newest = &view.superblocks.front();
+    for (const SuperblockFound& other : view.superblocks) {
+        const Superblock& a = newest->superblock;
+        const Superblock& b = other.superblock;
+        if (!descends_from(a, b.branch) && !descends_from(b, a.branch)) {
+            findings.problem("devices {} and {}: each was written without the other",
+                             view.device_name(newest->device), view.device_name(other.device));
+            continue;
+        }
+        if (a.branch == b.branch ? b.generation > a.generation : descends_from(b, a.branch)) {
+            newest = &other;
+        }
+    }
+    const Superblock head = newest->superblock;
+    for (size_t i = 0; i < kDevicesMax; ++i) {
+        if (view.devices[i]) view.devices[i]->is_old = head.devices[i].state == 2;
+    }
+    std::erase_if(view.superblocks, [&](const SuperblockFound& found) {
+        return view.devices[found.device]->is_old || !descends_from(head, found.superblock.branch);
+    });
+    std::ranges::sort(view.superblocks, [&head](const auto& a, const auto& b) {
+        const size_t a_behind = branches_behind(head, a.superblock);
+        const size_t b_behind = branches_behind(head, b.superblock);
+        if (a_behind != b_behind) return a_behind < b_behind;
+        if (a.superblock.generation != b.superblock.generation) {
+            return a.superblock.generation > b.superblock.generation;
+        }
+        return a.device < b.device;
+    });
+    for (size_t i = 1; i < view.superblocks.size();) {
+        const SuperblockFound& before = view.superblocks[i - 1];
+        const SuperblockFound& found = view.superblocks[i];
+        if (before.superblock.branch != found.superblock.branch ||
+            before.superblock.generation != found.superblock.generation) {
+            ++i;
+            continue;
+        }
+        if (before.block != found.block) {
+            findings.problem("device {}: a superblock differs from another one of generation {}",
+                             view.device_name(found.device), found.superblock.generation);
+        }
+        view.superblocks.erase(view.superblocks.begin() + static_cast<ptrdiff_t>(i));
     }
 }
 
@@ -183,12 +233,10 @@ std::optional<View> load_view(std::span<Source* const> sources, Findings& findin
     view.pool = first->label->pool;
     view.geometry = first->label->geometry;
     for (const Labelled& one : all) place_device(view, one, findings);
-    for (const auto& device : view.devices) {
-        if (device) read_superblocks(view, *device, findings);
+    for (size_t i = 0; i < kDevicesMax; ++i) {
+        if (view.devices[i]) read_superblocks(view, i, findings);
     }
-    std::ranges::sort(view.superblocks, [](const auto& a, const auto& b) {
-        return a.superblock.generation > b.superblock.generation;
-    });
+    sort_superblocks(view, findings);
     return view;
 }
 

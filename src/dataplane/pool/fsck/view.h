@@ -17,23 +17,29 @@ struct Device {
     Source* source = nullptr;
     uint64_t size_blocks = 0;
     Label label;
+    bool is_old = false;  // the pool was used without it: its superblocks and journal do not count
 };
 
 // One superblock as found; the copies of one generation are the same block.
 struct SuperblockFound {
     Superblock superblock;
     Block block;
+    size_t device = 0;  // one that has it
 };
 
 struct View {
     Uuid pool;
     Geometry geometry;
     std::array<std::optional<Device>, kDevicesMax> devices;  // by index in the pool
-    std::vector<SuperblockFound> superblocks;                // newest first, one per generation
-    Superblock superblock;                                   // the one that counts
+    std::vector<SuperblockFound> superblocks;  // newest first, each once
+    Superblock superblock;  // the one that counts
 
     // False if there is no such device, it ends before, or cannot be read.
     [[nodiscard]] bool read(uint64_t device, uint64_t position, Block& into) const;
+    // False if the device is missing, or was when the pool was used.
+    [[nodiscard]] bool journal_counts(uint64_t device) const {
+        return device < kDevicesMax && devices[device] && !devices[device]->is_old;
+    }
     // Name of device `index` for messages.
     [[nodiscard]] std::string device_name(uint64_t index) const;
     // The address of a block in region `region`, which lies at `place`; nothing if outside.
