@@ -162,9 +162,27 @@ int hunt_mutant(int number, double seconds) {
     return 2;
 #endif
     const Clock clock(seconds);
-    for (const Sequence& sequence : must_have_sequences()) {
-        Verdict verdict;
-        if (!run_sequence(sequence, std::min(5.0, clock.left()), verdict)) return caught(verdict);
+    // What is quick comes first: sequences without a search, some seeds; then what takes long.
+    RunOptions options;
+    const auto seeds_catch = [&](uint64_t until) -> bool {
+        for (; options.seed < until && !clock.over(); ++options.seed) {
+            set_running(fmt::format("{} (mutant {})", replay_command(options), number));
+            const RunResult result = run_seed(options);
+            if (!result.verdict.failed()) continue;
+            caught(result.verdict);
+            return true;
+        }
+        return false;
+    };
+    for (const bool searched : {false, true}) {
+        for (const Sequence& sequence : must_have_sequences()) {
+            if (sequence.crashes != searched) continue;
+            Verdict verdict;
+            if (!run_sequence(sequence, std::min(5.0, clock.left()), verdict)) {
+                return caught(verdict);
+            }
+        }
+        if (!searched && seeds_catch(60)) return 0;
     }
     for (size_t length = 1; length <= 2 && !clock.over(); ++length) {
         set_running(fmt::format("stoa-sim --mutant {} --exhaustive {}", number, length));
@@ -172,11 +190,7 @@ int hunt_mutant(int number, double seconds) {
             run_exhaustive({.length = length, .seconds_max = std::min(clock.left(), seconds / 4)});
         if (result.verdict.failed()) return caught(result.verdict);
     }
-    for (RunOptions options; !clock.over(); ++options.seed) {
-        set_running(fmt::format("{} (mutant {})", replay_command(options), number));
-        const RunResult result = run_seed(options);
-        if (result.verdict.failed()) return caught(result.verdict);
-    }
+    if (seeds_catch(~uint64_t{0})) return 0;
     std::printf("mutant %d was not caught\n", number);
     return 1;
 }
