@@ -4,13 +4,12 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/pool/limits.h"
 #include "dataplane/pool/structure.h"
 
 namespace stoa::pool {
 
 namespace {
-
-constexpr size_t kDamageRangesMax = 4096;
 
 std::vector<Object*> ranges_of(Core& core, ObjectId tree) {
     std::vector<Object*> found;
@@ -25,32 +24,66 @@ std::vector<Object*> ranges_of(Core& core, ObjectId tree) {
 
 }  // namespace
 
-void note_damage(Core& core, Object& object, BlockIndex block) {
-    if (!core.writable()) return;
-    for (Object* range :
-         object.damage_count > 0 ? ranges_of(core, object.record.id) : std::vector<Object*>{}) {
-        ObjectRecord record = range->record;
-        if (block >= record.damage_first && block < record.damage_first + record.damage_blocks) {
-            return;
-        }
-        if (block != record.damage_first + record.damage_blocks) continue;
-        ++record.damage_blocks;
-        StructureRecord change;
+namespace {
+
+// [first, end) is on no list yet; `before` is the range that ends where it begins, if any.
+void note_gap(Core& core, Object& object, Object* before, BlockIndex first, BlockIndex end) {
+    StructureRecord change;
+    if (before != nullptr) {
+        ObjectRecord record = before->record;
+        record.damage_blocks += end - first;
         change.put(record);
-        if (apply_structure_if_room(core, change)) return;
+        static_cast<void>(apply_structure_if_room(core, change));
         return;
     }
-    core.event(fmt::format("{} block {} is damaged", object.record.name, block));
+    core.event(end == first + 1 ? fmt::format("{} block {} is damaged", object.record.name, first)
+                                : fmt::format("{} blocks {} to {} are damaged", object.record.name,
+                                              first, end - 1));
     if (object.damage_count >= kDamageRangesMax) return;
     ObjectRecord record;
     record.kind = ObjectKind::damage;
     record.id = core.next_object++;
     record.volume = object.record.id;
-    record.damage_first = block;
-    record.damage_blocks = 1;
-    StructureRecord change;
+    record.damage_first = first;
+    record.damage_blocks = end - first;
     change.put(record);
     static_cast<void>(apply_structure_if_room(core, change));
+}
+
+}  // namespace
+
+void note_damage(Core& core, Object& object, BlockIndex first, uint64_t count) {
+    if (!core.writable()) return;
+    const BlockIndex end = first + count;
+    std::vector<Object*> ranges;
+    if (object.damage_count > 0) ranges = ranges_of(core, object.record.id);
+    std::ranges::sort(ranges, {}, [](const Object* range) { return range->record.damage_first; });
+    Object* before = nullptr;
+    for (Object* range : ranges) {
+        const BlockIndex range_first = range->record.damage_first;
+        const BlockIndex range_end = range_first + range->record.damage_blocks;
+        if (range_end < first) continue;
+        if (range_first >= end) break;
+        if (range_first > first) note_gap(core, object, before, first, range_first);
+        first = range_end;
+        before = range;
+        if (first >= end) return;
+    }
+    if (first < end) note_gap(core, object, before, first, end);
+}
+
+DamagedBlocks lost_with_node(Core& core, const Object& object, BlockIndex block) {
+    const Found found = find_leaf(core.cache, object.record.root, block);
+    if (!found.missing.any()) return {block, 1};
+    const uint64_t span = entry_blocks(found.missing.level + 1);
+    const BlockIndex first = block / span * span;
+    const BlockIndex end = std::min<BlockIndex>(first + span, object.record.size_blocks());
+    return {first, end > first ? end - first : 0};
+}
+
+void note_lost_node(Core& core, Object& object, BlockIndex block) {
+    const DamagedBlocks lost = lost_with_node(core, object, block);
+    if (lost.count > 0) note_damage(core, object, lost.first, lost.count);
 }
 
 std::vector<DamagedBlocks> damaged_blocks(Core& core, ObjectId tree) {

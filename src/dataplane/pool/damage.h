@@ -5,14 +5,19 @@
 
 namespace stoa::pool {
 
-// Remembers that `block` of `object` cannot be read. Merges with a neighbouring range.
+// Remembers that blocks [first, first + count) of `object` cannot be read. Merges with what is on
+// the list; beyond kDamageRangesMax ranges a volume only an event tells it.
 // Not durable by itself; the next commit carries it.
-void note_damage(Core& core, Object& object, BlockIndex block);
+void note_damage(Core& core, Object& object, BlockIndex first, uint64_t count = 1);
 
 struct DamagedBlocks {
     BlockIndex first = 0;
     uint64_t count = 0;
 };
+
+// What is lost with the map node that `block` needs and that cannot be read; within the volume.
+[[nodiscard]] DamagedBlocks lost_with_node(Core& core, const Object& object, BlockIndex block);
+void note_lost_node(Core& core, Object& object, BlockIndex block);
 
 // What the list says of one volume or snapshot.
 [[nodiscard]] std::vector<DamagedBlocks> damaged_blocks(Core& core, ObjectId tree);

@@ -18,6 +18,7 @@ inline constexpr size_t kDevicesMax = 32;
 inline constexpr size_t kNameBytesMax = 63;
 inline constexpr size_t kPoolNameBytesMax = 31;
 inline constexpr size_t kTagsBytesMax = 192;
+inline constexpr size_t kDamageRangesMax = 4'096;  // of a volume or snapshot
 inline constexpr uint64_t kRequestBytesMax = uint64_t{32} << 20;
 
 }  // namespace stoa::pool

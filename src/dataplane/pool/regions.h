@@ -128,6 +128,10 @@ public:
     // No read from before the freeze runs any more: the quarantine ends.
     void release(FrozenSpace& frozen);
 
+    // Bad copies of a region's bitmap are written again from a good one; how many. While no
+    // checkpoint runs.
+    io::Task<uint64_t> mend_bitmap(uint32_t region);
+
     // ---- recovery
     // Applies what the journal did since the superblock. Errors: corrupt (block taken twice or
     // freed twice: named).

@@ -76,6 +76,37 @@ io::Task<Result<std::vector<uint64_t>>> Regions::read_written(uint32_t index) {
                     fmt::format("bitmap of region {} cannot be read in any copy", index), error);
 }
 
+io::Task<uint64_t> Regions::mend_bitmap(uint32_t index) {
+    const RegionEntry entry = regions_[index].entry;
+    if (!entry.in_use || !regions_[index].persisted || is_out_of_reach(entry)) co_return 0;
+    AlignedBuffer good(kBlockBytes);
+    AlignedBuffer block(kBlockBytes);
+    std::vector<Location> bad;
+    bool found = false;
+    for (size_t i = 0; i < 2 * entry.places; ++i) {
+        const PhysicalPlace where = entry.place[i / 2];
+        if (!devices_.list[where.device].is_member()) continue;
+        const uint64_t offset =
+            i % 2 == 0 ? entry.bitmap_slot : uint64_t{region_blocks_} - 2 + entry.bitmap_slot;
+        const Location at{where.device,
+                          devices_.list[where.device].layout.region_start(where.region) + offset};
+        const int error = co_await devices_.read(at.device, at.block, block.bytes());
+        if (error == 0 &&
+            checksums_.block(block.bytes(), bitmap_place(index), 0) == entry.bitmap_crc) {
+            std::ranges::copy(block.bytes(), good.data());
+            found = true;
+        } else {
+            bad.push_back(at);
+        }
+    }
+    uint64_t repaired = 0;
+    for (const Location& at : bad) {
+        if (!found) break;
+        if (co_await devices_.write(at.device, at.block, good.bytes()) == 0) ++repaired;
+    }
+    co_return repaired;
+}
+
 io::Task<void> Regions::write_bitmap_copy(size_t device, uint64_t block, ConstBytes from,
                                           int& error) {
     const int result = co_await devices_.write(device, block, from);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "dataplane/pool/checkpoint.h"
+#include "dataplane/pool/scrub_system.h"
 
 namespace stoa::pool {
 
@@ -30,22 +31,6 @@ io::Task<Result<void>> erase_superblocks(Core& core, size_t index) {
     }
     const int error = co_await core.devices.flush_touched();
     if (error != 0) co_return failed(device, "its superblocks", error);
-    co_return Result<void>{};
-}
-
-// One copy after the other, so that one of them can always be read.
-io::Task<Result<void>> mend_labels(Core& core, size_t index) {
-    const PoolDevice& device = core.devices.list[index];
-    AlignedBuffer wanted(kBlockBytes);
-    AlignedBuffer found(kBlockBytes);
-    encode_label(device.label, wanted.bytes());
-    for (const uint64_t at : device.layout.label) {
-        int error = co_await core.devices.read(index, at, found.bytes());
-        if (error == 0 && std::ranges::equal(found.bytes(), wanted.bytes())) continue;
-        error = co_await core.devices.write(index, at, wanted.bytes());
-        if (error == 0) error = co_await core.devices.flush_touched();
-        if (error != 0) co_return failed(device, "its label", error);
-    }
     co_return Result<void>{};
 }
 
@@ -115,7 +100,8 @@ io::Task<Result<void>> resynchronize(Core& core) {
         core.event(fmt::format("device {} was away and is resynchronized",
                                core.devices.list[d].device->name()));
         CO_TRY(co_await erase_superblocks(core, d));
-        CO_TRY(co_await mend_labels(core, d));
+        CO_TRY_ASSIGN(const uint64_t labels, co_await mend_labels(core, d));
+        static_cast<void>(labels);
         CO_TRY(co_await copy_system_area(core, d));
         core.regions.renew_bitmaps_of(d);
         core.devices.list[d].joins = true;

@@ -1,12 +1,14 @@
 #include "dataplane/pool/scrub.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "dataplane/pool/damage.h"
 #include "dataplane/pool/map_change.h"
+#include "dataplane/pool/scrub_system.h"
 #include "dataplane/pool/structure.h"
 
 namespace stoa::pool {
@@ -30,6 +32,8 @@ public:
             if (stopped_) break;
             CO_TRY(co_await recheck_damage(id));
         }
+        if (!stopped_) CO_TRY(co_await scrub_objects());
+        if (!stopped_ && core_.writable()) CO_TRY(co_await scrub_system_area(core_, report_));
         co_return report_;
     }
 
@@ -40,7 +44,7 @@ private:
             if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
             CO_TRY_ASSIGN(cursor, co_await scrub_piece(id, cursor));
             // Only now: who waits for room must not keep blocks from being reused.
-            for (const BlockIndex block : std::exchange(bad_, {})) CO_TRY(co_await note(id, block));
+            for (const DamagedBlocks& bad : std::exchange(bad_, {})) CO_TRY(co_await note(id, bad));
         }
         co_return Result<void>{};
     }
@@ -56,31 +60,102 @@ private:
         Result<Found> found = co_await look_up(core_, *object, cursor);
         if (!found.ok()) {
             // The node is lost: everything below it is.
-            ++report_.blocks_damaged;
-            bad_.push_back(cursor);
-            co_return (cursor / kFanout + 1) * kFanout;
+            const DamagedBlocks lost = lost_with_node(core_, *object, cursor);
+            if (lost.count == 0) co_return kBlocksPerTree;  // behind the volume's end
+            report_.blocks_damaged += lost.count;
+            bad_.push_back(lost);
+            co_return std::max(lost.first + lost.count, cursor + 1);
         }
         const BlockIndex end = found->end(cursor);
-        if (found->leaf == nullptr) co_return end;
-        std::array<Entry, kFanout> entries;
-        std::copy_n(found->leaf->entries, kFanout, entries.begin());
+        const Path path = path_of(*object, cursor);
+        std::array<Entry, kFanout> entries{};
+        if (found->leaf != nullptr) std::copy_n(found->leaf->entries, kFanout, entries.begin());
+        const bool has_leaf = found->leaf != nullptr;
+        Path theirs{};
         if (parent_checked) {
-            const Result<Found> theirs = co_await look_up(core_, *parent, cursor);
-            for (size_t i = 0; theirs.ok() && i < kFanout; ++i) {
-                if (theirs->entry(cursor / kFanout * kFanout + i) == entries[i]) {
+            const Result<Found> other = co_await look_up(core_, *parent, cursor);
+            if (other.ok()) theirs = path_of(*parent, cursor);
+            for (size_t i = 0; other.ok() && has_leaf && i < kFanout; ++i) {
+                if (other->entry(cursor / kFanout * kFanout + i) == entries[i]) {
                     entries[i] = Entry{};
                 }
             }
         }
-        CO_TRY(co_await scrub_leaf(cursor / kFanout * kFanout, entries));
+        co_await scrub_nodes(path, theirs);
+        if (has_leaf) CO_TRY(co_await scrub_leaf(cursor / kFanout * kFanout, entries));
         co_return end;
     }
 
-    io::Task<Result<void>> note(ObjectId id, BlockIndex block) {
+    // The nodes on the way to a block by level, as they are named on the device.
+    using Path = std::array<Entry, kRootLevel + 1>;
+    Path path_of(const Object& object, BlockIndex block) {
+        Path path{};
+        Entry entry = object.record.root;
+        for (int level = kRootLevel; level >= 0 && entry.kind() == EntryKind::node; --level) {
+            const Node* node = core_.cache.resident(entry);
+            if (node == nullptr) break;
+            const Entry named = core_.cache.identity(entry);
+            if (!named.is_handle()) path[static_cast<size_t>(level)] = named;
+            if (level > 0) entry = node->entries[entry_index(block, level)];
+        }
+        return path;
+    }
+
+    // Each interior node once, in all its copies; leaves that the parent does not hold.
+    io::Task<void> scrub_nodes(Path path, Path theirs) {
+        for (size_t level = 0; level < path.size(); ++level) {
+            const Entry entry = path[level];
+            if (entry.kind() != EntryKind::node || entry == theirs[level]) continue;
+            if (level > 0 && !seen_.insert(entry.address()).second) continue;
+            co_await scrub_node(entry);
+        }
+    }
+
+    io::Task<void> scrub_node(Entry entry) {
+        const Result<uint64_t> repaired = co_await core_.blocks.verify_copies(entry);
+        if (repaired.ok()) {
+            report_.blocks_repaired += *repaired;
+            co_return;
+        }
+        // Bad on the device and still good in memory: it is put back.
+        Node* node = core_.cache.resident(entry);
+        if (node == nullptr || node->dirty || !core_.writable()) co_return;
+        const PinGuard pin(node);
+        if (co_await core_.blocks.write(entry.address(), node->bytes()) == 0) {
+            ++report_.blocks_repaired;
+        }
+    }
+
+    // Object blocks and the nodes above them.
+    io::Task<Result<void>> scrub_objects() {
+        const uint64_t blocks =
+            (uint64_t{core_.objects.slot_count()} + kObjectsPerBlock - 1) / kObjectsPerBlock;
+        for (BlockIndex n = 0; n < blocks && !core_.closing;) {
+            const ReadGuard guard(core_);
+            const Found found = find_leaf(core_.cache, core_.object_tree.record.root, n);
+            if (found.missing.any()) {
+                CO_TRY_ASSIGN(Node * loaded,
+                              co_await core_.cache.load(found.missing.entry, found.missing.level,
+                                                        RegionClass::meta));
+                static_cast<void>(loaded);
+                continue;
+            }
+            const Entry entry = found.entry(n++);
+            co_await scrub_nodes(path_of(core_.object_tree, n - 1), Path{});
+            if (entry.kind() != EntryKind::data) continue;
+            const Result<uint64_t> repaired = co_await core_.blocks.verify_copies(entry);
+            ++report_.blocks_checked;
+            if (repaired.ok()) report_.blocks_repaired += *repaired;
+            else core_.event(repaired.error().message());
+        }
+        co_return Result<void>{};
+    }
+
+    io::Task<Result<void>> note(ObjectId id, DamagedBlocks bad) {
         constexpr size_t kRecordBytes = 600;
         if (core_.writable()) CO_TRY(co_await core_.wait_for_room(kRecordBytes));
         Object* object = core_.objects.find(id);
-        if (object != nullptr) note_damage(core_, *object, block);
+        if (object != nullptr) note_damage(core_, *object, bad.first, bad.count);
         co_return Result<void>{};
     }
 
@@ -123,12 +198,16 @@ private:
 
     io::Task<Result<void>> scrub_leaf(BlockIndex first, const std::array<Entry, kFanout>& entries) {
         for (size_t i = 0; i < kFanout; ++i) {
+            if (entries[i].kind() == EntryKind::damaged) {
+                ++report_.blocks_damaged;
+                bad_.push_back({first + i, 1});
+            }
             if (entries[i].kind() != EntryKind::data) continue;
             const Result<uint64_t> repaired = co_await core_.blocks.verify_copies(entries[i]);
             ++report_.blocks_checked;
             if (!repaired.ok()) {
                 ++report_.blocks_damaged;
-                bad_.push_back(first + i);
+                bad_.push_back({first + i, 1});
             } else {
                 report_.blocks_repaired += *repaired;
             }
@@ -151,7 +230,8 @@ private:
     uint64_t started_ns_;
     uint64_t total_bytes_ = 0;
     ScrubReport report_;
-    std::vector<BlockIndex> bad_;  // found, not noted yet
+    std::vector<DamagedBlocks> bad_;
+    std::unordered_set<BlockAddress> seen_;  // interior nodes
     bool stopped_ = false;
 };
 

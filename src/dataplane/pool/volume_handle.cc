@@ -85,14 +85,18 @@ io::Task<Result<void>> VolumeHandle::read_absent(BlockIndex first, size_t count,
 }
 
 io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count, std::byte* into) {
-    CO_TRY_ASSIGN(const Found found, co_await look_up(core_, object_, first));
+    Result<Found> found = co_await look_up(core_, object_, first);
+    if (!found.ok()) {
+        if (found.error().code() == ErrorCode::corrupt) note_lost_node(core_, object_, first);
+        co_return found.take_error();
+    }
     struct Piece {
         size_t at;
         size_t count;
         int error;
     };
     std::array<Entry, kFanout> entries;
-    for (size_t i = 0; i < count; ++i) entries[i] = found.entry(first + i);
+    for (size_t i = 0; i < count; ++i) entries[i] = found->entry(first + i);
     std::vector<Piece> pieces;
     for (size_t i = 0; i < count;) {
         const Entry entry = entries[i];
@@ -116,6 +120,7 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
                 pieces.push_back({i, end - i, 0});
             }
         } else if (entry.kind() == EntryKind::damaged) {
+            note_damage(core_, object_, first + i);
             co_return Error(ErrorCode::corrupt,
                             fmt::format("{} block {} is damaged", object_.record.name, first + i));
         } else if (entry.kind() == EntryKind::hole) {
