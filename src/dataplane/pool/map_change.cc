@@ -73,6 +73,7 @@ public:
         CHECK(leaf != nullptr);  // the path was found in memory above
         Entry* entries = leaf->entries + entry_index(change_.first, 0);
         core_.objects.mark_dirty(object_);
+        ++object_.changes;
         if (change_.count == 1) {
             apply_single(entries);
         } else {

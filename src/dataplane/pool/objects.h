@@ -23,6 +23,7 @@ struct Object {
     ObjectRecord record;       // record.root may be a handle
     uint32_t slot = 0;
     bool dirty = false;        // differs from its slot on disk
+    uint64_t changes = 0;  // of its map since the pool was opened
     Entry lost_node;  // one that the reclaimer could not read
     uint64_t deleted_after_freeze = 0;  // number of the last freeze before it was deleted
     uint32_t readers = 0;      // attachments

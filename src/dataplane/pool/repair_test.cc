@@ -203,6 +203,8 @@ TEST(Repair, writing_over_a_lost_leaf_heals_it) {
     EXPECT_FALSE(seen.wrong);
     // The snapshot may have lost it, too; the volume's list is empty.
     for (const DamageRange& range : machine.pool->damage()) EXPECT_NE(range.object, *id);
+    EXPECT_TRUE(machine.run(machine.pool->scrub({})).ok());
+    EXPECT_EQ(machine.pool->volume(*id)->mapped_bytes, (kVolumeBlocks + 6) / 7 * kBlockBytes);
 }
 
 }  // namespace

@@ -40,13 +40,32 @@ public:
 private:
     io::Task<Result<void>> scrub_tree(ObjectId id) {
         BlockIndex cursor = 0;
+        mapped_ = 0;
+        const Object* before = core_.objects.find(id);
+        const uint64_t changes = before == nullptr ? 0 : before->changes;
+        const uint64_t damaged = report_.blocks_damaged;
         while (cursor < kBlocksPerTree && !stopped_) {
             if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
             CO_TRY_ASSIGN(cursor, co_await scrub_piece(id, cursor));
             // Only now: who waits for room must not keep blocks from being reused.
             for (const DamagedBlocks& bad : std::exchange(bad_, {})) CO_TRY(co_await note(id, bad));
         }
+        if (!stopped_ && report_.blocks_damaged == damaged) correct_mapped(id, changes);
         co_return Result<void>{};
+    }
+
+    // Blocks that were lost with a node are in the count of mapped ones until here. No record: a
+    // crash leaves the old count, for the next scrub.
+    void correct_mapped(ObjectId id, uint64_t changes) {
+        Object* object = core_.objects.find(id);
+        if (!core_.writable() || object == nullptr || object->changes != changes ||
+            is_gone(core_, *object) || object->record.mapped == mapped_) {
+            return;
+        }
+        core_.event(fmt::format("{} has {} blocks, not {}", object->record.name, mapped_,
+                                object->record.mapped));
+        object->record.mapped = mapped_;
+        core_.objects.mark_dirty(*object);
     }
 
     // What one entry or leaf at `cursor` covers; the result is the block behind it. What the parent
@@ -71,6 +90,8 @@ private:
         std::array<Entry, kFanout> entries{};
         if (found->leaf != nullptr) std::copy_n(found->leaf->entries, kFanout, entries.begin());
         const bool has_leaf = found->leaf != nullptr;
+        mapped_ += static_cast<uint64_t>(std::ranges::count_if(
+            entries, [](const Entry& entry) { return entry.kind() == EntryKind::data; }));
         Path theirs{};
         if (parent_checked) {
             const Result<Found> other = co_await look_up(core_, *parent, cursor);
@@ -231,6 +252,7 @@ private:
     uint64_t total_bytes_ = 0;
     ScrubReport report_;
     std::vector<DamagedBlocks> bad_;
+    uint64_t mapped_ = 0;  // of the tree that is looked at
     std::unordered_set<BlockAddress> seen_;  // interior nodes
     bool stopped_ = false;
 };

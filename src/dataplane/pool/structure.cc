@@ -40,6 +40,7 @@ Result<void> apply_copy(Core& core, ObjectId from_id, ObjectId to_id) {
     core.cache.unref(to->record.root);
     to->record.root = from->record.root;
     to->record.mapped = from->record.mapped;
+    ++to->changes;
     core.objects.mark_dirty(*to);
     return {};
 }
