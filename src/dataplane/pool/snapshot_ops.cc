@@ -35,23 +35,21 @@ Result<void> check_snapshot_spec(Core& core, const SnapshotSpec& spec, const Obj
                      fmt::format("volume {} has its maximum of {} snapshots", volume.record.name,
                                  kSnapshotsPerVolumeMax));
     }
-    if (core.objects.snapshot_count() >= kSnapshotsMax) {
-        return Error(ErrorCode::out_of_range, fmt::format("pool {} has its maximum of {} snapshots",
-                                                          core.label.name, kSnapshotsMax));
-    }
     return {};
 }
 
+// How many times a volume was made from another one's snapshot on the way to `object`.
 size_t depth_of(const Core& core, const Object& object) {
+    const auto owner = [](const Object& tree) {
+        return tree.record.kind == ObjectKind::volume ? tree.record.id : tree.record.volume;
+    };
     size_t depth = 0;
-    ObjectId at = object.record.parent;
-    while (at != 0 && depth <= kCloneDepthMax + kSnapshotsPerVolumeMax) {
-        const Object* parent = core.objects.find(at);
-        if (parent == nullptr) break;
-        if (parent->record.volume != object.record.id) ++depth;
-        at = parent->record.parent;
+    for (const Object* at = &object;;) {
+        const Object* parent = core.objects.find(at->record.parent);
+        if (parent == nullptr || depth > kCloneDepthMax) return depth;
+        if (owner(*parent) != owner(*at)) ++depth;
+        at = parent;
     }
-    return depth;
 }
 
 }  // namespace
@@ -67,7 +65,14 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
     // The record is sized first and filled in the instant in which it is applied: writes that
     // are acknowledged until then belong to the snapshot.
     CO_TRY(co_await core.wait_for_room(specs.size() * 1100 + 64));
+    if (core.objects.snapshot_count() + specs.size() > kSnapshotsMax) {
+        co_return Error(ErrorCode::out_of_range,
+                        fmt::format("pool {} has {} snapshots, {} more pass its maximum of {}",
+                                    core.label.name, core.objects.snapshot_count(), specs.size(),
+                                    kSnapshotsMax));
+    }
     std::set<Uuid> volumes;
+    std::set<Uuid> uuids;
     StructureRecord change;
     std::vector<Uuid> made;
     ObjectId next = core.next_object;
@@ -76,6 +81,11 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
         if (!volumes.insert(spec.volume).second) {
             co_return Error(ErrorCode::invalid_argument,
                             fmt::format("volume {} is in the group twice", volume->record.name));
+        }
+        if (!spec.uuid.is_nil() && !uuids.insert(spec.uuid).second) {
+            co_return Error(ErrorCode::invalid_argument,
+                            fmt::format("{} is given to two snapshots of the group",
+                                        spec.uuid.to_string()));
         }
         CO_TRY(check_snapshot_spec(core, spec, *volume));
         ObjectRecord snapshot;
