@@ -20,6 +20,9 @@ size_t commit_bytes_max(const Core& core) {
 // One commit of the records from committed_position on, as many as fit.
 io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_boundary,
                                    bool& reached_head) {
+    // Who waited for the lock while a commit failed: its records may stand in the journal, and
+    // must not be there twice.
+    if (!core.writable()) co_return core.read_only_error();
     std::vector<std::byte> payload;
     uint64_t position = core.committed_position;
     CommitEnd end;
