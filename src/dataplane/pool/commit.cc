@@ -23,8 +23,11 @@ io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_b
     // Who waited for the lock while a commit failed: its records may stand in the journal, and
     // must not be there twice.
     if (!core.writable()) co_return core.read_only_error();
-    std::vector<std::byte> payload;
     uint64_t position = core.committed_position;
+    std::vector<std::byte>& payload = core.commit_payload;
+    payload.clear();
+    payload.reserve(std::min<uint64_t>(commit_bytes_max(core), core.log.head() - position) +
+                    kCommitEndBytes);
     CommitEnd end;
     end.first_sequence = core.durable_sequence + 1;
     const uint64_t records = core.log.copy_out(position, commit_bytes_max(core), payload);
