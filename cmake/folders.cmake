@@ -155,7 +155,7 @@ function(stoa_add_benchmarks sources)
     foreach(source IN LISTS sources)
         cmake_path(GET source STEM target)
         add_executable(${target} ${source})
-        target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/src")
+        target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/src" "${CMAKE_SOURCE_DIR}")
         stoa_link(${target} PRIVATE ${ARGN} benchmark)
         target_link_libraries(${target} PRIVATE benchmark::benchmark_main)
         set_target_properties(${target} PROPERTIES

@@ -22,8 +22,11 @@ io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_b
                                    bool& reached_head) {
     // After a failed commit its records must not follow it in another: both may be on the devices.
     if (core.failure && !MUTANT(49)) co_return core.read_only_error();
-    std::vector<std::byte> payload;
     uint64_t position = core.committed_position;
+    std::vector<std::byte>& payload = core.commit_payload;
+    payload.clear();
+    payload.reserve(std::min<uint64_t>(commit_bytes_max(core), core.log.head() - position) +
+                    kCommitEndBytes);
     CommitEnd end;
     end.first_sequence = core.durable_sequence + 1;
     const uint64_t records = core.log.copy_out(position, commit_bytes_max(core), payload);

@@ -73,6 +73,7 @@ struct Core {
     io::Condition commit_wanted;
     io::Condition commit_done;
     io::Mutex commit_lock;          // one commit in flight
+    std::vector<std::byte> commit_payload;  // its records; kept, since fresh memory is slow
 
     // ---- checkpoints (checkpoint.cc)
     bool checkpoint_wanted = false;

@@ -23,7 +23,10 @@ size_t slot_of(BlockAddress address, size_t table_size) {
 
 NodeCache::NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions, size_t nodes_max)
     : blocks_(blocks), regions_(regions), loaded_(executor), nodes_max_(nodes_max),
-      table_(1024, 0) {}
+      table_(1024, 0) {
+    idle_.older = &idle_;
+    idle_.newer = &idle_;
+}
 
 Node* NodeCache::find(BlockAddress address) {
     for (size_t slot = slot_of(address, table_.size());; slot = (slot + 1) & (table_.size() - 1)) {
@@ -72,25 +75,47 @@ void NodeCache::erase(BlockAddress address) {
     table_[gap] = 0;
 }
 
-bool NodeCache::evict_one() {
-    for (size_t steps = 0; steps < 2 * nodes_.size(); ++steps) {
-        clock_ = clock_ + 1 < nodes_.size() ? clock_ + 1 : 0;
-        Node& node = *nodes_[clock_];
-        if (!node.in_use || node.dirty || node.refs > 0 || node.pins > 0) continue;
-        if (node.recently_used) {
-            node.recently_used = false;
-            continue;
+void NodeCache::link_idle(Node& node) {
+    if (node.older != nullptr) return;
+    node.older = idle_.older;
+    node.newer = &idle_;
+    node.older->newer = &node;
+    idle_.older = &node;
+    ++idle_count_;
+}
+
+void NodeCache::unlink_idle(Node& node) {
+    if (node.older == nullptr) return;
+    node.older->newer = node.newer;
+    node.newer->older = node.older;
+    node.older = nullptr;
+    node.newer = nullptr;
+    --idle_count_;
+}
+
+// The idle nodes in turn; what was used since its last turn gets another one.
+void NodeCache::evict_one() {
+    for (size_t steps = 2 * idle_count_; steps > 0 && idle_count_ > 0; --steps) {
+        Node& node = *idle_.newer;
+        unlink_idle(node);
+        if (node.refs > 0) continue;  // the last unref brings it back
+        if (node.pins == 0 && !node.recently_used) {
+            erase(node.address);
+            release_slot(node);
+            return;
         }
-        erase(node.address);
-        release_slot(node);
-        return true;
+        node.recently_used = false;
+        link_idle(node);
     }
-    return false;
 }
 
 Node& NodeCache::take_slot() {
-    // Beyond the limit only while everything is dirty or in use; writers are slowed by then.
-    if (in_use_ >= nodes_max_) evict_one();
+    // Beyond the limit only while nearly everything is dirty or in use; writers are slowed by then.
+    // The last idle ones stay: who descends several trees at once must not push out his own path.
+    // Two go for one: so it comes back to the limit without a long stretch of work.
+    for (int i = 0; i < 2 && in_use_ >= nodes_max_ && idle_count_ > nodes_max_ / 8; ++i) {
+        evict_one();
+    }
     if (free_.empty()) {
         AlignedBuffer& chunk = pages_.emplace_back(kPagesPerChunk * kBlockBytes);
         const size_t first = nodes_.size();
@@ -111,6 +136,7 @@ Node& NodeCache::take_slot() {
 }
 
 void NodeCache::release_slot(Node& node) {
+    unlink_idle(node);
     node.address = 0;
     node.birth = 0;
     node.refs = 0;
@@ -138,7 +164,11 @@ void NodeCache::unref(const Entry& entry) {
     if (!entry.is_handle()) return;
     Node& node = at(static_cast<uint32_t>(entry.address()));
     CHECK(node.refs > 0);
-    if (--node.refs > 0 || !node.dirty) return;
+    if (--node.refs > 0) return;
+    if (!node.dirty) {
+        link_idle(node);
+        return;
+    }
     if (node.level > 0) {
         for (size_t i = 0; i < kFanout; ++i) unref(node.entries[i]);
     }
@@ -159,6 +189,7 @@ void NodeCache::mark_written(Node& node, BlockAddress address, uint32_t crc) {
     node.address = address;
     node.crc = crc;
     insert(node);
+    if (node.refs == 0) link_idle(node);
 }
 
 Result<void> NodeCache::check_content(const Node& node, RegionClass content) const {
@@ -218,6 +249,7 @@ io::Task<Result<Node*>> NodeCache::load(Entry entry, int level, RegionClass cont
     node.pins = 0;
     node.recently_used = true;
     insert(node);
+    link_idle(node);
     co_return &node;
 }
 

@@ -6,6 +6,8 @@
 //   holders are written too; it leaves memory only when no handle and no pin is left.
 // - Content of a node changes only in place while it is dirty and younger than every freeze that
 //   may hold it (tree.cc); everything else copies it first.
+// - Clean nodes without a handle are in the list of idle ones, the only place where eviction looks:
+//   it costs the same however many others are dirty.
 #pragma once
 
 #include <cstdint>
@@ -22,18 +24,20 @@
 namespace stoa::pool {
 
 struct Node {
+    Node* older = nullptr;  // neighbours in the ring of idle nodes; null: not in it
+    Node* newer = nullptr;
     Entry* entries = nullptr;  // 256, one aligned block
     BlockAddress address = 0;  // 0: never written
     Epoch birth = 0;
-    uint32_t crc = 0;          // with an address
-    uint32_t index = 0;        // in the cache; the address of its handle entries
-    uint32_t refs = 0;         // handles in other nodes, roots and checkpoints
-    uint32_t pins = 0;         // in use by a task or by a write in flight
+    uint32_t crc = 0;  // with an address
+    uint32_t index = 0;  // in the cache; the address of its handle entries
+    uint32_t refs = 0;  // handles in other nodes, roots and checkpoints
+    uint32_t pins = 0;  // in use by a task or by a write in flight
     int8_t level = 0;
     bool in_use = false;
     bool dirty = false;
     bool recently_used = false;
-    bool orphaned = false;     // only a running checkpoint still wants it: freed once written
+    bool orphaned = false;  // only a running checkpoint still wants it: freed once written
 
     [[nodiscard]] ConstBytes bytes() const {
         return {reinterpret_cast<const std::byte*>(entries), kBlockBytes};
@@ -93,7 +97,9 @@ private:
     void erase(BlockAddress address);
     Node& take_slot();
     void release_slot(Node& node);
-    bool evict_one();
+    void evict_one();
+    void link_idle(Node& node);
+    void unlink_idle(Node& node);
     void grow_table();
     [[nodiscard]] Result<void> check_content(const Node& node, RegionClass content) const;
 
@@ -105,7 +111,8 @@ private:
     size_t dirty_ = 0;
     uint64_t hits_ = 0;
     uint64_t misses_ = 0;
-    size_t clock_ = 0;
+    Node idle_;  // head of a ring: idle_.newer is the next to go, idle_.older came last
+    size_t idle_count_ = 0;
     std::vector<std::unique_ptr<Node>> nodes_;
     std::vector<AlignedBuffer> pages_;
     std::vector<uint32_t> free_;

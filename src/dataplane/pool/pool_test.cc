@@ -247,5 +247,39 @@ TEST_F(PoolTest, a_full_pool_holds_writes_until_space_appears) {
     simulator_.run(group.join());
 }
 
+// A checkpoint waits while a commit fails: it must not put the same records into the journal again,
+// or the next recovery finds every block allocated twice and refuses the pool.
+TEST_F(PoolTest, a_failed_commit_is_not_repeated) {
+    create();
+    block::Volume* volume = attach(make_volume("v"));
+    write(volume, 0, filled(16384, 1));
+    io::sim::Fault fault;
+    fault.op = io::DeviceOp::flush;
+    fault.count = 1;
+    disk_->add_fault(fault);
+    struct Step {
+        static io::Task<void> run(io::Task<Result<void>> task) {
+            const Result<void> result = co_await std::move(task);
+            EXPECT_FALSE(result.ok());
+        }
+    };
+    io::TaskGroup group(simulator_);
+    group.spawn(Step::run(volume->flush()));
+    group.spawn(Step::run(pool_->checkpoint()));
+    simulator_.run(group.join());
+    simulator_.run_for(1'000'000'000);
+    EXPECT_TRUE(pool_->info().read_only);
+    // The process dies with it; the device keeps what it was given.
+    io::sim::Medium medium = disk_->process_crash(1);
+    disk_->kill();
+    static_cast<void>(simulator_.run(pool_->close()));
+    pool_.reset();
+    fresh_disk(std::move(medium));
+    open();
+    ASSERT_TRUE(pool_);
+    volume = attach(*pool_->find_volume("v"));
+    EXPECT_EQ(read(volume, 0, 16384), filled(16384, 1));
+}
+
 }  // namespace
 }  // namespace stoa::pool

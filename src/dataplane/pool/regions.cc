@@ -350,7 +350,7 @@ io::Task<Result<void>> Regions::load_maps(uint32_t index) {
     maps.busy = *live;
     maps.live = *std::move(live);
     if (unreleased_ != nullptr) {
-        for (const Run& run : by_region(unreleased_->freed, region_blocks_)) {
+        for (const Run& run : unreleased_->freed) {
             if (region_of(run.address) == index) {
                 set_bits(maps.busy, run.address & (region_blocks_ - 1), run.count, true);
             }

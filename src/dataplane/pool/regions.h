@@ -49,8 +49,8 @@ struct Stream {
 
 // What one checkpoint freezes, and what becomes durable with its superblock.
 struct FrozenSpace {
-    std::vector<Run> allocated;
-    std::vector<Run> freed;
+    std::vector<Run> allocated;  // cut and grouped by region from write_bitmaps() on
+    std::vector<Run> freed;      // likewise
     struct Update {
         uint32_t region;
         uint8_t slot;

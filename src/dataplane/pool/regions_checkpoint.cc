@@ -201,8 +201,11 @@ io::Task<void> Regions::update_bitmap_into(uint32_t region, std::span<const Run>
 
 io::Task<Result<void>> Regions::write_bitmaps(FrozenSpace& frozen, BlockIo& blocks, Epoch birth) {
     CO_TRY(co_await write_deltas(frozen, blocks, birth));
-    const std::vector<Run> allocated = by_region(frozen.allocated, region_blocks_);
-    const std::vector<Run> freed = by_region(frozen.freed, region_blocks_);
+    // Once for all that follows: nothing is added to them any more.
+    frozen.allocated = by_region(frozen.allocated, region_blocks_);
+    frozen.freed = by_region(frozen.freed, region_blocks_);
+    const std::vector<Run>& allocated = frozen.allocated;
+    const std::vector<Run>& freed = frozen.freed;
     const std::vector<uint32_t> fresh = frozen.fresh;  // ascending
     constexpr uint64_t kAtOnce = 32;
     io::Semaphore slots(executor_, kAtOnce);
@@ -265,13 +268,13 @@ void Regions::make_durable(const FrozenSpace& frozen) {
         region.entry.delta = update.delta;
         region.entry.bitmap_unwritten = update.bitmap_unwritten;
     }
-    for (const Run& run : by_region(frozen.allocated, region_blocks_)) {
+    for (const Run& run : frozen.allocated) {
         Region& region = regions_[region_of(run.address)];
         if (region.maps) {
             set_bits(region.maps->live, run.address & (region_blocks_ - 1), run.count, true);
         }
     }
-    for (const Run& run : by_region(frozen.freed, region_blocks_)) {
+    for (const Run& run : frozen.freed) {
         Region& region = regions_[region_of(run.address)];
         if (region.maps) {
             set_bits(region.maps->live, run.address & (region_blocks_ - 1), run.count, false);
@@ -282,7 +285,7 @@ void Regions::make_durable(const FrozenSpace& frozen) {
 }
 
 void Regions::release(FrozenSpace& frozen) {
-    for (const Run& run : by_region(frozen.freed, region_blocks_)) {
+    for (const Run& run : frozen.freed) {
         const size_t c = class_index(run.address);
         Region& region = regions_[region_of(run.address)];
         quarantined_[c] -= run.count;

@@ -64,7 +64,7 @@ Result<void> Regions::load_table(std::vector<RegionEntry> table,
 
 io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<Run> freed) {
     // Everything that was taken is loaded, so that it is busy; what was freed stays busy anyway.
-    for (const Run& run : by_region(allocated, region_blocks_)) {
+    for (const Run& run : by_address(allocated, region_blocks_)) {
         const uint32_t index = region_of(run.address);
         if (index >= regions_.size() || !regions_[index].entry.in_use) {
             co_return Error(
@@ -98,7 +98,7 @@ io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<R
         }
         free(run);
     }
-    replayed_frees_ = by_region(freed, region_blocks_);
+    replayed_frees_ = by_address(freed, region_blocks_);
     co_return Result<void>{};
 }
 
