@@ -53,6 +53,7 @@ RunResult SimRunner::run() {
         step();
         after_step();
     }
+    if (!ended() && world_->crashed()) handle_crash();  // behind the last operation
     if (!ended()) end();
     result_.trace_hash = world_->simulator().trace_hash();
     return result_;
