@@ -96,13 +96,28 @@ bool Core::has_room(size_t bytes) {
     return writable() && log.fits(bytes) && ring_blocks_wanted() <= journal.ring_blocks() / 8 * 6;
 }
 
-io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing) {
+uint64_t Core::slow_down_ns(bool makes_nodes) const {
+    const uint64_t ring = journal.ring_blocks();
+    const uint64_t soft = ring / 8 * 4;
+    const uint64_t used = ring_blocks_wanted();
+    uint64_t wait = 0;
+    if (used > soft && checkpoint_wanted) wait = (used - soft) * 200'000 / ring;
+    // Dirty nodes end at twice the limit; the wait grows with the square of what is above it.
+    const uint64_t dirty = cache.dirty_count();
+    if (makes_nodes && dirty > dirty_limit) {
+        const uint64_t above = (dirty - dirty_limit) * 1'000 / dirty_limit;
+        wait = std::max(wait, above * above);
+    }
+    return wait;
+}
+
+io::Task<Result<void>> Core::wait_for_room(size_t bytes, RoomOptions wanted) {
     // A small part of the log is kept for region assignments, which cannot wait.
     constexpr size_t kKept = 4096;
     bool slowed = false;
     for (;;) {
         if (!writable()) co_return read_only_error();
-        if (closing && !even_when_closing) {
+        if (closing && !wanted.even_when_closing) {
             co_return Error(ErrorCode::cancelled, "the pool is closing");
         }
         if (RecordLog::kFrameBytes + bytes + kKept > log.capacity()) {
@@ -120,7 +135,7 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing)
         }
         const bool log_full = !log.fits(bytes + kKept);
         const bool ring_full = used + needed > ring / 8 * 6;
-        const bool cache_full = cache.dirty_count() >= 2 * dirty_limit;
+        const bool cache_full = wanted.makes_nodes && cache.dirty_count() >= 2 * dirty_limit;
         if (used > ring / 8 * 3 || ring_full || cache.dirty_count() >= dirty_limit)
             want_checkpoint();
         if (log_full) {
@@ -128,11 +143,10 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, bool even_when_closing)
             commit_wanted.notify_all();
         }
         if (!log_full && !ring_full && !cache_full) {
-            // Slow down smoothly before it comes to a stop.
-            const uint64_t soft = ring / 8 * 4;
-            if (!slowed && used > soft && checkpoint_wanted) {
+            const uint64_t wait = slowed ? 0 : slow_down_ns(wanted.makes_nodes);
+            if (wait > 0) {
                 slowed = true;
-                co_await executor.sleep_ns((used - soft) * 200'000 / std::max<uint64_t>(ring, 1));
+                co_await executor.sleep_ns(wait);
                 continue;
             }
             co_return Result<void>{};

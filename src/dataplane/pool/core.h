@@ -33,6 +33,11 @@ namespace stoa::pool {
 
 class VolumeHandle;
 
+struct RoomOptions {
+    bool even_when_closing = false;
+    bool makes_nodes = false;  // changes of maps; snapshots and names copy none
+};
+
 struct Core {
     Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
          std::vector<PoolDevice> pool_devices, const Superblock& found);
@@ -115,9 +120,12 @@ struct Core {
     void wake_all();
     // Appends an encoded record; needs log.fits().
     void append(ConstBytes record);
-    // Waits until a record of `bytes` may be applied: room in the log and in the journal, and not
-    // too many dirty nodes. Errors: read_only, cancelled (closing, unless `background`).
-    io::Task<Result<void>> wait_for_room(size_t bytes, bool even_when_closing = false);
+    // Waits until a record of `bytes` may be applied: room in the log and in the journal and, if it
+    // makes dirty nodes, in the cache. Errors: read_only, cancelled (closing), invalid_argument
+    // (more than the journal or the log takes at once).
+    io::Task<Result<void>> wait_for_room(size_t bytes, RoomOptions wanted = {});
+    // How long a writer waits although there is room, so that it never comes to a stop.
+    [[nodiscard]] uint64_t slow_down_ns(bool makes_nodes) const;
     // The same without waiting: may a record of `bytes` be applied now?
     [[nodiscard]] bool has_room(size_t bytes);
     // Journal blocks in use, with those that what is not committed yet will take.

@@ -186,7 +186,8 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
     Applier applier(core, object, change);
     Entry lost;  // the leaf to be changed, which cannot be read
     for (;;) {
-        Result<void> room = co_await core.wait_for_room(bytes, change.even_when_closing);
+        Result<void> room = co_await core.wait_for_room(
+            bytes, {.even_when_closing = change.even_when_closing, .makes_nodes = true});
         if (!room.ok()) {
             give_back(core, change);
             co_return room.take_error();

@@ -90,7 +90,7 @@ io::Task<Result<void>> commit_structure(Core& core, StructureRecord change,
                                         bool even_when_closing) {
     std::vector<std::byte> encoded;
     encode_record(change, encoded);
-    CO_TRY(co_await core.wait_for_room(encoded.size(), even_when_closing));
+    CO_TRY(co_await core.wait_for_room(encoded.size(), {.even_when_closing = even_when_closing}));
     const Result<void> applied = apply_structure(core, change);
     CHECK(applied.ok());
     core.append(encoded);

@@ -152,7 +152,7 @@ SharedNode find_shared_node(Core& core, const Object& object, const Object& pare
 io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
     BlockIndex cursor = 0;
     for (;;) {
-        CO_TRY(co_await core.wait_for_room(kMapRecordBytesMax));
+        CO_TRY(co_await core.wait_for_room(kMapRecordBytesMax, {.makes_nodes = true}));
         const Object* parent = core.objects.find(object.record.parent);
         if (parent == nullptr) co_return Result<void>{};
         const SharedNode shared = find_shared_node(core, object, *parent, cursor);
