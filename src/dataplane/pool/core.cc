@@ -78,6 +78,8 @@ void Core::append(ConstBytes record) {
     const uint64_t quarantined = regions.quarantine();
     if (quarantined > 0 && (held > 0 || quarantined > regions.data_available() / 4))
         want_checkpoint();
+    // The lists of changed blocks have a sixteenth of the cache, until a checkpoint takes them.
+    if (regions.pending_bytes() > options.cache_bytes / 16) want_checkpoint();
 }
 
 void Core::want_checkpoint() {

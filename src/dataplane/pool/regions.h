@@ -168,6 +168,10 @@ public:
     [[nodiscard]] Figures figures() const;
     [[nodiscard]] uint64_t free_data() const { return free_[1] + reserved_; }
     [[nodiscard]] uint64_t quarantine() const;
+    // Memory of what the next checkpoint will put into the bitmaps.
+    [[nodiscard]] size_t pending_bytes() const {
+        return (allocated_.size() + freed_.size()) * sizeof(Run);
+    }
     // How many blocks of data writers may still take, the reserve left alone.
     [[nodiscard]] uint64_t data_available() const;
     // Blocks that nodes could take, in physical blocks, with every unassigned region.

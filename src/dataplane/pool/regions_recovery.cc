@@ -90,15 +90,19 @@ io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<R
         maps.free_count -= static_cast<uint32_t>(run.count);
         note_replayed(run);
     }
+    std::vector<Run> nodes;
     for (const Run& run : freed) {
-        if (region_of(run.address) >= regions_.size()) {
+        if (region_of(run.address + run.count - 1) >= regions_.size()) {
             co_return Error(
                 ErrorCode::corrupt,
                 fmt::format("the journal frees block {}, beyond the pool", run.address));
         }
+        if (regions_[region_of(run.address)].entry.region_class != RegionClass::data) {
+            nodes.push_back(run);
+        }
         free(run);
     }
-    replayed_frees_ = by_address(freed, region_blocks_);
+    replayed_frees_ = by_address(nodes, region_blocks_);
     co_return Result<void>{};
 }
 

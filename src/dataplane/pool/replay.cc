@@ -1,5 +1,7 @@
 #include "dataplane/pool/replay.h"
 
+#include "dataplane/pool/region_bits.h"
+
 #include <algorithm>
 
 namespace stoa::pool {
@@ -34,9 +36,9 @@ Result<void> SpaceReplay::collect(Core& core, ConstBytes payload) {
         if (const auto* map = std::get_if<MapRecord>(&record)) {
             for (size_t i = 0; i < map->now.size(); ++i) {
                 if (map->now[i].kind() == EntryKind::data) {
-                    allocated_.push_back({map->now[i].address(), 1});
+                    append_run(allocated_, {map->now[i].address(), 1});
                 }
-                if (map->freed[i] && !MUTANT(40)) freed_.push_back({map->old[i].address(), 1});
+                if (map->freed[i] && !MUTANT(40)) append_run(freed_, {map->old[i].address(), 1});
             }
         } else if (const auto* reclaim = std::get_if<ReclaimRecord>(&record)) {
             freed_.insert(freed_.end(), reclaim->freed.begin(), reclaim->freed.end());
