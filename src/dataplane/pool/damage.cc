@@ -25,29 +25,30 @@ std::vector<Object*> ranges_of(Core& core, ObjectId tree) {
 
 }  // namespace
 
-void note_damage(Core& core, Object& object, BlockIndex block) {
+void note_damage(Core& core, Object& object, BlockIndex block, uint64_t count) {
     if (!core.writable()) return;
     for (Object* range :
          object.damage_count > 0 ? ranges_of(core, object.record.id) : std::vector<Object*>{}) {
         ObjectRecord record = range->record;
-        if (block >= record.damage_first && block < record.damage_first + record.damage_blocks) {
-            return;
-        }
-        if (block != record.damage_first + record.damage_blocks) continue;
-        ++record.damage_blocks;
+        const BlockIndex end = record.damage_first + record.damage_blocks;
+        if (block >= record.damage_first && block + count <= end) return;
+        if (block != end) continue;
+        record.damage_blocks += count;
         StructureRecord change;
         change.put(record);
-        if (apply_structure_if_room(core, change)) return;
+        static_cast<void>(apply_structure_if_room(core, change));
         return;
     }
-    core.event(fmt::format("{} block {} is damaged", object.record.name, block));
+    core.event(count == 1 ? fmt::format("{} block {} is damaged", object.record.name, block)
+                          : fmt::format("{} blocks {} to {} are damaged", object.record.name,
+                                        block, block + count - 1));
     if (object.damage_count >= kDamageRangesMax) return;
     ObjectRecord record;
     record.kind = ObjectKind::damage;
     record.id = core.next_object++;
     record.volume = object.record.id;
     record.damage_first = block;
-    record.damage_blocks = 1;
+    record.damage_blocks = count;
     StructureRecord change;
     change.put(record);
     static_cast<void>(apply_structure_if_room(core, change));

@@ -5,9 +5,9 @@
 
 namespace stoa::pool {
 
-// Remembers that `block` of `object` cannot be read. Merges with a neighbouring range.
-// Not durable by itself; the next commit carries it.
-void note_damage(Core& core, Object& object, BlockIndex block);
+// Remembers that `count` blocks of `object` from `block` on cannot be read. Merges with the range
+// before. Not durable by itself; the next commit carries it.
+void note_damage(Core& core, Object& object, BlockIndex block, uint64_t count = 1);
 
 // The blocks were overwritten: takes them off the list.
 io::Task<void> clear_damage(Core& core, const Object& object, BlockIndex first, uint64_t count);

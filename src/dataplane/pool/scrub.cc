@@ -37,38 +37,61 @@ private:
         BlockIndex cursor = 0;
         while (cursor < kBlocksPerTree && !stopped_) {
             const ReadGuard guard(core_);
+            // Looked up anew after each suspension: it may be deleted meanwhile.
             Object* object = core_.objects.find(id);
             if (object == nullptr || is_gone(core_, *object)) break;
             if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
-            const Object* parent = core_.objects.find(object->record.parent);
-            const bool parent_checked = parent != nullptr && !is_gone(core_, *parent);
-            Result<Found> found = co_await look_up(core_, *object, cursor);
-            if (!found.ok()) {
-                // The node is lost: everything below it is.
-                ++report_.blocks_damaged;
-                note_damage(core_, *object, cursor);
-                cursor = (cursor / kFanout + 1) * kFanout;
+            const Found found = find_leaf(core_.cache, object->record.root, cursor);
+            if (found.missing.any()) {
+                const Result<Node*> loaded =
+                    co_await core_.cache.load(found.missing.entry, found.missing.level);
+                if (!loaded.ok()) cursor = note_lost(id, cursor, found.missing.level);
                 continue;
             }
-            const BlockIndex end = found->end(cursor);
-            if (found->leaf == nullptr) {
+            const BlockIndex end = found.end(cursor);
+            if (found.leaf == nullptr) {
                 cursor = end;
                 continue;
             }
             std::array<Entry, kFanout> entries;
-            std::copy_n(found->leaf->entries, kFanout, entries.begin());
-            if (parent_checked) {
-                const Result<Found> theirs = co_await look_up(core_, *parent, cursor);
-                for (size_t i = 0; theirs.ok() && i < kFanout; ++i) {
-                    if (theirs->entry(cursor / kFanout * kFanout + i) == entries[i]) {
-                        entries[i] = Entry{};
-                    }
-                }
+            std::copy_n(found.leaf->entries, kFanout, entries.begin());
+            const Missing missing = leave_to_parent(*object, cursor, entries);
+            if (missing.any()) {
+                const Result<Node*> loaded =
+                    co_await core_.cache.load(missing.entry, missing.level);
+                if (loaded.ok()) continue;
             }
             CO_TRY(co_await scrub_leaf(id, cursor / kFanout * kFanout, entries));
             cursor = end;
         }
         co_return Result<void>{};
+    }
+
+    // The node of `level` at `block` is lost, and everything below it. Where to go on.
+    BlockIndex note_lost(ObjectId id, BlockIndex block, int level) {
+        const uint64_t span = entry_blocks(level + 1);
+        const BlockIndex end = (block / span + 1) * span;
+        ++report_.blocks_damaged;
+        Object* object = core_.objects.find(id);
+        if (object != nullptr && block < object->record.size_blocks()) {
+            note_damage(core_, *object, block,
+                        std::min(end, object->record.size_blocks()) - block);
+        }
+        return end;
+    }
+
+    // Takes out what the parent of `object` holds as well, unless something must be loaded first.
+    Missing leave_to_parent(const Object& object, BlockIndex block,
+                            std::array<Entry, kFanout>& entries) {
+        const Object* parent = core_.objects.find(object.record.parent);
+        if (parent == nullptr || is_gone(core_, *parent)) return {};
+        const Found theirs = find_leaf(core_.cache, parent->record.root, block);
+        if (theirs.missing.any()) return theirs.missing;
+        const BlockIndex first = block / kFanout * kFanout;
+        for (size_t i = 0; i < kFanout; ++i) {
+            if (theirs.entry(first + i) == entries[i]) entries[i] = Entry{};
+        }
+        return {};
     }
 
     io::Task<Result<void>> scrub_leaf(ObjectId id, BlockIndex first,
