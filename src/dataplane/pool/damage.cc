@@ -42,7 +42,9 @@ void note_damage(Core& core, Object& object, BlockIndex block, uint64_t count) {
     core.event(count == 1 ? fmt::format("{} block {} is damaged", object.record.name, block)
                           : fmt::format("{} blocks {} to {} are damaged", object.record.name,
                                         block, block + count - 1));
-    if (object.damage_count >= kDamageRangesMax) return;
+    if (object.damage_count >= kDamageRangesMax || core.objects.slot_count() >= kObjectsMax / 2) {
+        return;
+    }
     ObjectRecord record;
     record.kind = ObjectKind::damage;
     record.id = core.next_object++;
