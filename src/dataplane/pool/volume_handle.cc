@@ -181,7 +181,8 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
     co_return Result<void>{};
 }
 
-io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstBytes from) {
+io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstBytes from,
+                                                  WhenFull when_full) {
     const BlockIndex block = offset_bytes / kBlockBytes;
     BouncePool::Buffer bounce = co_await core_.bounce.acquire(kBlockBytes);
     for (;;) {
@@ -197,7 +198,7 @@ io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstB
         change.count = 1;
         change.content = bounce.data();
         if (!MUTANT(21)) change.expected = &seen;
-        CO_TRY(co_await store_blocks(core_, object_, change, closing_));
+        CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full));
         CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
         if (done.skipped == 0) co_return Result<void>{};
     }
@@ -311,7 +312,7 @@ io::Task<Result<void>> zero_tail(Core& core, Object& object) {
     VolumeHandle handle(core, object, false);
     const uint64_t size = object.record.size_bytes;
     co_return co_await handle.write_partial(
-        size, ConstBytes(kZeros).first(kBlockBytes - size % kBlockBytes));
+        size, ConstBytes(kZeros).first(kBlockBytes - size % kBlockBytes), WhenFull::fail);
 }
 
 io::Task<void> VolumeHandle::close() {

@@ -14,6 +14,10 @@
 
 namespace stoa::pool {
 
+// A guest's write is held until there is space; a copy that serves nobody yet fails, and so does
+// what holds a lock that others need to make space.
+enum class WhenFull : uint8_t { hold, fail };
+
 class VolumeHandle final : public block::Volume {
 public:
     VolumeHandle(Core& core, Object& object, bool read_only)
@@ -64,7 +68,8 @@ private:
     // Whole blocks of one leaf.
     io::Task<Result<void>> write_blocks(BlockIndex first, size_t count, const std::byte* from);
     // Sectors inside one block.
-    io::Task<Result<void>> write_partial(uint64_t offset_bytes, ConstBytes from);
+    io::Task<Result<void>> write_partial(uint64_t offset_bytes, ConstBytes from,
+                                         WhenFull when_full = WhenFull::hold);
     friend io::Task<Result<void>> zero_tail(Core& core, Object& object);
     io::Task<Result<void>> write_range(uint64_t offset_bytes, ConstBytes from);
 
@@ -76,11 +81,9 @@ private:
     bool closing_ = false;
 };
 
-// Zeroes the last block behind the volume's end (sizes need not be whole blocks).
+// Zeroes the last block behind the volume's end (sizes need not be whole blocks). Fails in a full
+// pool.
 io::Task<Result<void>> zero_tail(Core& core, Object& object);
-
-// A guest's write is held until there is space; a copy that serves nobody yet fails.
-enum class WhenFull : uint8_t { hold, fail };
 
 // Fills change.address for every block of `content` that is not zero: allocates, writes, retries
 // elsewhere after device errors. Waits while the pool is full, until `give_up` says so.
