@@ -96,9 +96,10 @@ io::Task<Result<void>> TreeReplay::apply(ConstBytes payload) {
 io::Task<Result<void>> TreeReplay::apply_reclaim(const ReclaimRecord& record) {
     CO_TRY(co_await drain());
     Object* object = core_.objects.find(record.object);
-    if (object == nullptr) {
-        co_return Error(ErrorCode::corrupt,
-                        fmt::format("journal reclaims object {}, which is missing", record.object));
+    if (object == nullptr || !object->record.has(ObjectRecord::kDeleted)) {
+        co_return Error(
+            ErrorCode::corrupt,
+            fmt::format("journal reclaims object {}, which is not deleted", record.object));
     }
     object->record.cursor = record.cursor;
     object->record.mapped -= std::min(object->record.mapped, record.unmapped);
