@@ -130,11 +130,11 @@ private:
             }
             const Node* node_a = a_node ? core_.cache.resident(a) : nullptr;
             const Node* node_b = b_node ? core_.cache.resident(b) : nullptr;
-            if (a_node && node_a == nullptr) {
+            if (a_node && (node_a == nullptr || node_a->level != level)) {
                 missing = {a, level};
                 return;
             }
-            if (b_node && node_b == nullptr) {
+            if (b_node && (node_b == nullptr || node_b->level != level)) {
                 missing = {b, level};
                 return;
             }

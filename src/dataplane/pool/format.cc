@@ -240,24 +240,40 @@ Result<Superblock> decode_superblock(ConstBytes block) {
     }
     if (cut_count < 1 || cut_count > kCutsMax || s.device_count < 1 ||
         s.device_count > kDevicesMax || s.placement[0] >= s.device_count ||
-        s.placement[1] >= s.device_count || s.epoch >= (uint64_t{1} << 48) || s.generation == 0 ||
-        !is_legal_entry(s.object_root, kRootLevel + 1)) {
+        s.placement[1] >= s.device_count || s.epoch >= kEpochMax || s.generation == 0 ||
+        s.object_slots > kObjectsMax || !is_legal_entry(s.object_root, kRootLevel + 1)) {
         return corrupt("superblock has impossible fields");
+    }
+    for (const uint64_t count : {s.generation, s.incarnation, s.journal_start, s.commit, s.sequence,
+                                 s.next_object, s.acknowledged_incarnation}) {
+        if (count >= kCountMax) return corrupt(fmt::format("superblock counts up to {}", count));
     }
     for (size_t i = 0; i < cut_count; ++i) {
         const std::byte* cut = p + 256 + i * 24;
         s.cuts.push_back(
             {load_le<uint64_t>(cut), load_le<uint64_t>(cut + 8), load_le<uint64_t>(cut + 16)});
-        if (i > 0 && s.cuts[i].journal_block < s.cuts[i - 1].journal_block) {
+        if (s.cuts[i].journal_block >= kCountMax ||
+            (i > 0 && s.cuts[i].journal_block < s.cuts[i - 1].journal_block)) {
             return corrupt("superblock has cuts out of order");
         }
     }
+    uint64_t physical_regions = 0;
     for (size_t i = 0; i < kDevicesMax; ++i) {
         const std::byte* device = p + 1024 + i * 32;
         const auto state = load_le<uint8_t>(device + 20);
         if (state > 2) return corrupt("superblock has an unknown device state");
         s.devices[i] = {get_uuid(device), load_le<uint32_t>(device + 16),
                         static_cast<DeviceState>(state)};
+        const uint32_t regions = s.devices[i].physical_regions;
+        if (regions > (i < s.device_count ? kPhysicalRegionsMax : 0)) {
+            return corrupt(fmt::format("superblock gives device {} {} regions", i, regions));
+        }
+        physical_regions += regions;
+    }
+    // Each region lies somewhere, and numbers are used again.
+    if (s.region_count > physical_regions) {
+        return corrupt(fmt::format("superblock counts {} regions in {} places", s.region_count,
+                                   physical_regions));
     }
     for (size_t i = 0; i < kIndexBlocksMax; ++i) {
         s.index[i] = {load_le<uint32_t>(p + 2048 + i * 8),
@@ -370,10 +386,22 @@ Result<ObjectRecord> decode_object(const std::byte* from) {
     o.damage_first = load_le<uint64_t>(from + 272);
     o.damage_blocks = load_le<uint64_t>(from + 280);
     o.tags.assign(from + 320, from + 320 + tags_bytes);
-    if (o.id == 0 || o.size_bytes > kVolumeBytesMax || o.size_bytes % kSectorBytes != 0 ||
+    if (o.id == 0 || o.id >= kCountMax || o.epoch >= kEpochMax ||
+        o.size_bytes > kVolumeBytesMax || o.size_bytes % kSectorBytes != 0 ||
         (o.is_tree() && !is_legal_entry(o.root, kRootLevel + 1)) ||
-        o.damage_first > kBlocksPerTree || o.damage_blocks > kBlocksPerTree) {
+        o.cursor > kBlocksPerTree || o.damage_first > kBlocksPerTree ||
+        o.damage_blocks > kBlocksPerTree - o.damage_first) {
         return corrupt(fmt::format("object {} has impossible fields", o.id));
+    }
+    // What has no meaning for its kind is not looked at.
+    o.mapped = std::min<uint64_t>(o.mapped, kBlocksPerTree);
+    if (o.kind != ObjectKind::volume) {
+        o.flags &= ~(ObjectRecord::kTrimming | ObjectRecord::kFlattening);
+    }
+    if (o.kind == ObjectKind::damage) {
+        o.flags = 0;
+        o.parent = 0;
+        o.root = Entry{};
     }
     return o;
 }

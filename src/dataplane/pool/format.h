@@ -87,6 +87,12 @@ private:
     uint32_t pool_seed_ = 0;
 };
 
+// Numbers that only grow stay below these in any pool's life: nothing that counts on from what a
+// device says wraps around.
+inline constexpr uint64_t kCountMax = uint64_t{1} << 62;  // ids, commits, sequences, positions
+inline constexpr Epoch kEpochMax = uint64_t{1} << 47;     // of a superblock
+inline constexpr Epoch kRecordEpochMax = uint64_t{1} << 46;  // of a journal record
+
 constexpr uint64_t bitmap_place(uint64_t region) { return (uint64_t{1} << 61) + region; }
 constexpr uint64_t table_place(uint64_t block) { return (uint64_t{1} << 62) + block; }
 constexpr uint64_t index_place(uint64_t block) {

@@ -138,7 +138,8 @@ std::optional<JournalReader::Header> JournalReader::parse(ConstBytes block, uint
     h.payload_bytes = load_le<uint16_t>(p + 54);
     h.chain = load_le<uint32_t>(p + 56);
     if (load_le<uint32_t>(p) != kMagic || h.number != number ||
-        h.payload_bytes > kJournalPayloadBytes) {
+        h.payload_bytes > kJournalPayloadBytes || number >= kCountMax ||
+        h.incarnation >= kCountMax || h.commit >= kCountMax || h.generation >= kCountMax) {
         return std::nullopt;
     }
     AlignedBuffer copy(kBlockBytes);
@@ -220,7 +221,9 @@ io::Task<Result<std::optional<ScannedCommit>>> JournalReader::next() {
         if (!end.ok() || !std::holds_alternative<CommitEnd>(*end)) break;
         const CommitEnd& totals = std::get<CommitEnd>(*end);
         if (totals.payload_bytes != body ||
-            totals.payload_crc != crc32c(ConstBytes(commit.payload).first(body))) {
+            totals.payload_crc != crc32c(ConstBytes(commit.payload).first(body)) ||
+            totals.first_sequence <= sequence_ || totals.last_sequence >= kCountMax ||
+            totals.last_sequence + 1 < totals.first_sequence) {
             break;
         }
         commit.payload.resize(body);
@@ -229,6 +232,7 @@ io::Task<Result<std::optional<ScannedCommit>>> JournalReader::next() {
         commit.next_block = next_ + i + 1;
         next_ = commit.next_block;
         commit_ = commit.number;
+        sequence_ = totals.last_sequence;
         // A recovery made everything before its cut durable.
         if (commit.next_block <= superblock_.cuts.back().journal_block) {
             proven_ = std::max(proven_, commit.number);

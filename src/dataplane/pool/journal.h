@@ -88,7 +88,8 @@ public:
     JournalReader(Devices& devices, const Checksums& checksums, const Superblock& superblock,
                   std::array<JournalPlace, 2> places, uint64_t ring_blocks)
         : devices_(devices), checksums_(checksums), superblock_(superblock), places_(places),
-          ring_blocks_(ring_blocks), next_(superblock.journal_start), commit_(superblock.commit) {}
+          ring_blocks_(ring_blocks), next_(superblock.journal_start), commit_(superblock.commit),
+          sequence_(superblock.sequence) {}
 
     // The next complete commit, or nothing at the cut. Errors: io.
     io::Task<Result<std::optional<ScannedCommit>>> next();
@@ -121,6 +122,7 @@ private:
     uint64_t ring_blocks_;
     uint64_t next_;
     uint64_t commit_;
+    uint64_t sequence_;  // of the last record
     uint64_t proven_ = 0;
     uint64_t highest_incarnation_ = 0;
     bool ended_ = false;

@@ -238,6 +238,13 @@ io::Task<Result<Node*>> NodeCache::load(Entry entry, int level, RegionClass cont
     Result<void> result = co_await blocks_.read(entry, page);
     std::erase(loading_, address);
     loaded_.notify_all();
+    if (Node* written = find(address); written != nullptr) {
+        // The address was given to a new node while the old one was read.
+        release_slot(node);
+        result = Error(ErrorCode::corrupt,
+                       fmt::format("map node at block {} was given up and is named still", address));
+        co_return result.take_error();
+    }
     node.address = address;
     if (result.ok()) result = check_content(node, content);
     if (!result.ok()) {

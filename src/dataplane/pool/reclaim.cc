@@ -155,7 +155,8 @@ bool can_reclaim(const Core& core, const Object& object) {
 }
 
 Object* next_to_reclaim(Core& core) {
-    if (Object* running = core.objects.find(core.reclaiming); running != nullptr) return running;
+    Object* running = core.objects.find(core.reclaiming);
+    if (running != nullptr && running->record.has(ObjectRecord::kDeleted)) return running;
     for (const ObjectId id : core.objects.deleted()) {
         Object* object = core.objects.find(id);
         if (can_reclaim(core, *object)) return object;

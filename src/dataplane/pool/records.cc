@@ -77,7 +77,7 @@ Result<Record> decode_map(Reader in, uint8_t flags, size_t count) {
         return bad("short map record");
     }
     if (count < 1 || count > kFanout || r.first >= kBlocksPerTree ||
-        r.first % kFanout + count > kFanout || birth >= (uint64_t{1} << 48)) {
+        r.first % kFanout + count > kFanout || birth >= kRecordEpochMax) {
         return bad("map record outside a leaf");
     }
     const auto kind_byte = static_cast<uint8_t>(target >> 56);
@@ -94,7 +94,7 @@ Result<Record> decode_map(Reader in, uint8_t flags, size_t count) {
         for (size_t i = 0; i < count; ++i) {
             Epoch own = birth;
             if ((flags & MapRecord::kOwnBirths) != 0 && !in.get(own)) return bad("short births");
-            if (own >= (uint64_t{1} << 48)) return bad("impossible birth");
+            if (own >= kRecordEpochMax) return bad("impossible birth");
             r.now.push_back(Entry::make(kind, address + i, own, crc[i], entry_flags));
         }
     } else {
@@ -149,7 +149,7 @@ Result<Record> decode_structure(Reader in, size_t count) {
                 if (!in.get(item.to)) return bad("short remove");
                 break;
             case StructureItem::What::epoch:
-                if (!in.get(item.epoch) || item.epoch >= (uint64_t{1} << 47)) return bad("epoch");
+                if (!in.get(item.epoch) || item.epoch >= kRecordEpochMax) return bad("epoch");
                 break;
             case StructureItem::What::assign: {
                 uint64_t region = 0;

@@ -326,6 +326,13 @@ uint64_t Regions::quarantine() const {
     return quarantined_[1] + quarantined_[2] + 2 * quarantined_[3];
 }
 
+void Regions::mark_damaged(Region& region) {
+    if (region.damaged) return;
+    region.damaged = true;
+    free_of(region) -= region.entry.free_blocks;
+    used_[static_cast<size_t>(region.entry.region_class)] += region.entry.free_blocks;
+}
+
 io::Task<Result<void>> Regions::load_maps(uint32_t index) {
     // A checkpoint may make another slot count while this one is read.
     const RegionEntry before = regions_[index].entry;
@@ -339,11 +346,7 @@ io::Task<Result<void>> Regions::load_maps(uint32_t index) {
     if (!region.entry.in_use) co_return Result<void>{};  // it was given up meanwhile
     if (region.maps) co_return Result<void>{};  // loaded by somebody else meanwhile
     if (!live.ok()) {
-        if (!region.damaged) {
-            region.damaged = true;
-            free_of(region) -= region.entry.free_blocks;
-            used_[static_cast<size_t>(region.entry.region_class)] += region.entry.free_blocks;
-        }
+        mark_damaged(region);
         co_return live.take_error();
     }
     Maps maps;

@@ -203,6 +203,9 @@ private:
         bool renew = false;  // its bitmap must be written at the next checkpoint
     };
 
+    [[nodiscard]] Result<void> check_replayed(const Run& run, bool allocated) const;
+    // Nothing more is taken from it.
+    void mark_damaged(Region& region);
     [[nodiscard]] Maps fresh_maps() const;
     [[nodiscard]] Result<uint32_t> assign(RegionClass wanted);
     [[nodiscard]] bool may_assign(RegionClass wanted) const;

@@ -127,7 +127,7 @@ io::Task<Result<void>> Regions::update_bitmap(uint32_t index, std::span<const Ru
         Result<std::vector<uint64_t>> read = co_await read_live(index);
         if (!read.ok()) {
             // Its frees are lost (a leak that fsck reports), nothing else is.
-            regions_[index].damaged = true;
+            mark_damaged(regions_[index]);
             co_return Result<void>{};
         }
         live = *std::move(read);

@@ -62,15 +62,27 @@ Result<void> Regions::load_table(std::vector<RegionEntry> table,
     return {};
 }
 
+Result<void> Regions::check_replayed(const Run& run, bool allocated) const {
+    const uint64_t index = run.address >> shift_;
+    const uint64_t offset = run.address & (region_blocks_ - 1);
+    // Bitmaps lie at both ends of a region: no run reaches from one into the next.
+    const bool content = index < regions_.size() && regions_[index].entry.in_use && offset >= 2 &&
+                         run.count <= region_blocks_ && offset + run.count <= region_blocks_ - 2;
+    if (content && (!allocated || regions_[index].entry.region_class == RegionClass::data)) {
+        return {};
+    }
+    return Error(ErrorCode::corrupt,
+                 fmt::format("the journal {} {} blocks from block {} on, where none can be",
+                             allocated ? "allocates" : "frees", run.count, run.address));
+}
+
 io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<Run> freed) {
+    // Before anything is cut into pieces: a record's length says little about its runs.
+    for (const Run& run : freed) CO_TRY(check_replayed(run, false));
+    for (const Run& run : allocated) CO_TRY(check_replayed(run, true));
     // Everything that was taken is loaded, so that it is busy; what was freed stays busy anyway.
     for (const Run& run : by_address(allocated, region_blocks_)) {
         const uint32_t index = region_of(run.address);
-        if (index >= regions_.size() || !regions_[index].entry.in_use) {
-            co_return Error(
-                ErrorCode::corrupt,
-                fmt::format("the journal allocates block {}, beyond the pool", run.address));
-        }
         Region& region = regions_[index];
         if (is_out_of_reach(region.entry)) {
             CO_TRY(replay_out_of_reach(run));
@@ -92,11 +104,6 @@ io::Task<Result<void>> Regions::replay(std::vector<Run> allocated, std::vector<R
     }
     std::vector<Run> nodes;
     for (const Run& run : freed) {
-        if (region_of(run.address + run.count - 1) >= regions_.size()) {
-            co_return Error(
-                ErrorCode::corrupt,
-                fmt::format("the journal frees block {}, beyond the pool", run.address));
-        }
         if (regions_[region_of(run.address)].entry.region_class != RegionClass::data) {
             nodes.push_back(run);
         }

@@ -81,10 +81,10 @@ void TreeReplay::end_passes() {
 io::Task<Result<void>> TreeReplay::apply_barrier(const Record& record) {
     if (const auto* reclaim = std::get_if<ReclaimRecord>(&record)) {
         Object* object = core_.objects.find(reclaim->object);
-        if (object == nullptr) {
+        if (object == nullptr || !object->record.has(ObjectRecord::kDeleted)) {
             co_return Error(
                 ErrorCode::corrupt,
-                fmt::format("journal reclaims object {}, which is missing", reclaim->object));
+                fmt::format("journal reclaims object {}, which is not deleted", reclaim->object));
         }
         object->record.cursor = reclaim->cursor;
         object->record.mapped -= std::min(object->record.mapped, reclaim->unmapped);

@@ -38,6 +38,9 @@ public:
     }
 
 private:
+    // The nodes on the way to a block by level, as they are named on the device.
+    using Path = std::array<Entry, kRootLevel + 1>;
+
     io::Task<Result<void>> scrub_tree(ObjectId id) {
         BlockIndex cursor = 0;
         mapped_ = 0;
@@ -72,43 +75,63 @@ private:
     // holds identically was or will be checked there.
     io::Task<Result<BlockIndex>> scrub_piece(ObjectId id, BlockIndex cursor) {
         const ReadGuard guard(core_);
-        Object* object = core_.objects.find(id);
-        if (object == nullptr || is_gone(core_, *object)) co_return kBlocksPerTree;
-        const Object* parent = core_.objects.find(object->record.parent);
-        const bool parent_checked = parent != nullptr && !is_gone(core_, *parent);
-        Result<Found> found = co_await look_up(core_, *object, cursor);
-        if (!found.ok()) {
-            // The node is lost: everything below it is.
-            const DamagedBlocks lost = lost_with_node(core_, *object, cursor);
-            if (lost.count == 0) co_return kBlocksPerTree;  // behind the volume's end
-            report_.blocks_damaged += lost.count;
-            bad_.push_back(lost);
-            co_return std::max(lost.first + lost.count, cursor + 1);
-        }
-        const BlockIndex end = found->end(cursor);
-        const Path path = path_of(*object, cursor);
-        std::array<Entry, kFanout> entries{};
-        if (found->leaf != nullptr) std::copy_n(found->leaf->entries, kFanout, entries.begin());
-        const bool has_leaf = found->leaf != nullptr;
-        mapped_ += static_cast<uint64_t>(std::ranges::count_if(
-            entries, [](const Entry& entry) { return entry.kind() == EntryKind::data; }));
-        Path theirs{};
-        if (parent_checked) {
-            const Result<Found> other = co_await look_up(core_, *parent, cursor);
-            if (other.ok()) theirs = path_of(*parent, cursor);
-            for (size_t i = 0; other.ok() && has_leaf && i < kFanout; ++i) {
-                if (other->entry(cursor / kFanout * kFanout + i) == entries[i]) {
-                    entries[i] = Entry{};
-                }
+        for (;;) {
+            // Looked up anew after each suspension: it may be deleted meanwhile.
+            const Object* object = core_.objects.find(id);
+            if (object == nullptr || is_gone(core_, *object)) co_return kBlocksPerTree;
+            const Found found = find_leaf(core_.cache, object->record.root, cursor);
+            if (found.missing.any()) {
+                const Result<Node*> loaded =
+                    co_await core_.cache.load(found.missing.entry, found.missing.level);
+                if (loaded.ok()) continue;
+                co_return skip_lost_node(id, cursor);
             }
+            const bool has_leaf = found.leaf != nullptr;
+            std::array<Entry, kFanout> entries{};
+            if (has_leaf) std::copy_n(found.leaf->entries, kFanout, entries.begin());
+            const uint64_t mapped = static_cast<uint64_t>(std::ranges::count_if(
+                entries, [](const Entry& entry) { return entry.kind() == EntryKind::data; }));
+            const Path path = path_of(*object, cursor);
+            Path theirs{};
+            const Missing missing = leave_to_parent(*object, cursor, entries, theirs);
+            if (missing.any()) {
+                const Result<Node*> loaded =
+                    co_await core_.cache.load(missing.entry, missing.level);
+                if (loaded.ok()) continue;
+            }
+            mapped_ += mapped;
+            co_await scrub_nodes(path, theirs);
+            if (has_leaf) CO_TRY(co_await scrub_leaf(cursor / kFanout * kFanout, entries));
+            co_return found.end(cursor);
         }
-        co_await scrub_nodes(path, theirs);
-        if (has_leaf) CO_TRY(co_await scrub_leaf(cursor / kFanout * kFanout, entries));
-        co_return end;
     }
 
-    // The nodes on the way to a block by level, as they are named on the device.
-    using Path = std::array<Entry, kRootLevel + 1>;
+    // The node is lost: everything below it is. Where to go on.
+    BlockIndex skip_lost_node(ObjectId id, BlockIndex cursor) {
+        const Object* object = core_.objects.find(id);
+        if (object == nullptr || is_gone(core_, *object)) return kBlocksPerTree;
+        const DamagedBlocks lost = lost_with_node(core_, *object, cursor);
+        if (lost.count == 0) return kBlocksPerTree;  // behind the volume's end
+        report_.blocks_damaged += lost.count;
+        bad_.push_back(lost);
+        return std::max(lost.first + lost.count, cursor + 1);
+    }
+
+    // Takes out what the parent of `object` holds as well, unless something must be loaded first.
+    Missing leave_to_parent(const Object& object, BlockIndex block,
+                            std::array<Entry, kFanout>& entries, Path& theirs) {
+        const Object* parent = core_.objects.find(object.record.parent);
+        if (parent == nullptr || is_gone(core_, *parent)) return {};
+        const Found found = find_leaf(core_.cache, parent->record.root, block);
+        if (found.missing.any()) return found.missing;
+        theirs = path_of(*parent, block);
+        const BlockIndex first = block / kFanout * kFanout;
+        for (size_t i = 0; i < kFanout; ++i) {
+            if (found.entry(first + i) == entries[i]) entries[i] = Entry{};
+        }
+        return {};
+    }
+
     Path path_of(const Object& object, BlockIndex block) {
         Path path{};
         Entry entry = object.record.root;

@@ -10,9 +10,34 @@ namespace stoa::pool {
 
 namespace {
 
+// The parent exists and is no descendant: ancestors are followed without a second thought.
+Result<void> check_parent(const Objects& objects, const ObjectRecord& record) {
+    ObjectId at = record.parent;
+    const Object* parent = objects.find(at);
+    if (at != 0 && (parent == nullptr || !parent->record.is_tree())) {
+        return Error(ErrorCode::corrupt, fmt::format("journal gives object {} the parent {}, which "
+                                                     "is no tree",
+                                                     record.id, at));
+    }
+    // Only an object that is there already can be an ancestor of its new parent.
+    const Object* existing = objects.find(record.id);
+    if (existing == nullptr || existing->record.parent == at) return {};
+    for (; parent != nullptr; parent = objects.find(parent->record.parent)) {
+        if (parent->record.id != record.id) continue;
+        return Error(ErrorCode::corrupt,
+                     fmt::format("journal makes object {} its own ancestor", record.id));
+    }
+    return {};
+}
+
 Result<void> apply_put(Core& core, const ObjectRecord& record) {
+    TRY(check_parent(core.objects, record));
     core.next_object = std::max(core.next_object, record.id + 1);
     if (Object* existing = core.objects.find(record.id); existing != nullptr) {
+        if (existing->record.kind != record.kind) {
+            return Error(ErrorCode::corrupt,
+                         fmt::format("journal turns object {} into another kind", record.id));
+        }
         ObjectRecord next = record;
         next.mapped = existing->record.mapped;
         if (!existing->record.has(ObjectRecord::kDeleted)) {
@@ -31,10 +56,10 @@ Result<void> apply_put(Core& core, const ObjectRecord& record) {
 Result<void> apply_copy(Core& core, ObjectId from_id, ObjectId to_id) {
     Object* from = core.objects.find(from_id);
     Object* to = core.objects.find(to_id);
-    if (from == nullptr || to == nullptr) {
+    if (from == nullptr || to == nullptr || !from->record.is_tree() || !to->record.is_tree()) {
         return Error(
             ErrorCode::corrupt,
-            fmt::format("journal copies tree {} to {}, one of which is missing", from_id, to_id));
+            fmt::format("journal copies tree {} to {}, one of which is no tree", from_id, to_id));
     }
     core.cache.ref(from->record.root);
     core.cache.unref(to->record.root);

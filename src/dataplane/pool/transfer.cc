@@ -116,11 +116,12 @@ SharedNode find_shared_node(Core& core, const Object& object, const Object& pare
             const Node* node = core.cache.resident(mine);
             const Node* other =
                 theirs.kind() == EntryKind::node && !shared ? core.cache.resident(theirs) : nullptr;
-            if (node == nullptr) {
+            if (node == nullptr || node->level != level) {
                 result.missing = {mine, level};
                 return result;
             }
-            if (!shared && theirs.kind() == EntryKind::node && other == nullptr) {
+            if (!shared && theirs.kind() == EntryKind::node &&
+                (other == nullptr || other->level != level)) {
                 result.missing = {theirs, level};
                 return result;
             }
