@@ -259,13 +259,13 @@ Result<Superblock> decode_superblock(ConstBytes block) {
         s.devices[i] = {get_uuid(device), load_le<uint32_t>(device + 16),
                         static_cast<DeviceState>(state)};
         const uint32_t regions = s.devices[i].physical_regions;
-        if (regions > (i < s.device_count ? kPhysicalRegionsMax : 0)) {
+        if (i >= s.device_count && regions > 0) {
             return corrupt(fmt::format("superblock gives device {} {} regions", i, regions));
         }
         physical_regions += regions;
     }
     // Each region lies somewhere, and numbers are used again.
-    if (s.region_count > physical_regions) {
+    if (s.region_count > physical_regions || physical_regions > kPhysicalRegionsMax) {
         return corrupt(fmt::format("superblock counts {} regions in {} places", s.region_count,
                                    physical_regions));
     }
