@@ -1,6 +1,7 @@
 #include "dataplane/pool/reclaim.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include <fmt/format.h>
 
@@ -172,6 +173,25 @@ io::Task<Result<void>> finish(Core& core, ObjectId id) {
     co_return Result<void>{};
 }
 
+// What lies below the node that could not be loaded stays allocated; the reclaim goes on after it.
+io::Task<Result<void>> leave_lost(Core& core, Object& tree, const ExclusiveWalk& walk,
+                                  const Error& why) {
+    const uint64_t span = entry_blocks(walk.missing.level + 1);
+    ReclaimRecord record;
+    record.object = tree.record.id;
+    record.cursor = (walk.cursor / span + 1) * span;
+    core.event(fmt::format("blocks {} to {} of deleted {} are not reclaimed: {}", walk.cursor,
+                           record.cursor - 1, tree.record.name, why.message()));
+    CO_TRY(co_await core.wait_for_room(4096));
+    std::vector<std::byte> encoded;
+    encode_record(record, encoded);
+    core.reclaiming = tree.record.id;
+    tree.record.cursor = record.cursor;
+    core.objects.mark_dirty(tree);
+    core.append(encoded);
+    co_return Result<void>{};
+}
+
 // One journaled step. True: the tree is done.
 io::Task<Result<bool>> reclaim_step(Core& core, Object& tree) {
     if (tree.record.cursor >= kBlocksPerTree) {
@@ -200,9 +220,15 @@ io::Task<Result<bool>> reclaim_step(Core& core, Object& tree) {
     }
     if (walk.missing.any()) {
         const ReadGuard guard(core);
-        CO_TRY_ASSIGN(Node * loaded,
-                      co_await core.cache.load(walk.missing.entry, walk.missing.level));
-        static_cast<void>(loaded);
+        const ObjectId id = tree.record.id;
+        const Result<Node*> loaded =
+            co_await core.cache.load(walk.missing.entry, walk.missing.level);
+        if (loaded.ok()) co_return false;
+        // One lost node must not keep all other trees from being reclaimed. A device that is away
+        // comes back.
+        if (loaded.error().system_errno() == ENODEV) co_return loaded.error();
+        Object* object = core.objects.find(id);
+        if (object != nullptr) CO_TRY(co_await leave_lost(core, *object, walk, loaded.error()));
     }
     co_return false;
 }
@@ -226,7 +252,9 @@ io::Task<Result<bool>> follow_volume(Core& core) {
     co_return false;
 }
 
+// True: one was finished. An error only if none could be.
 io::Task<Result<bool>> finish_trim(Core& core) {
+    Result<void> last;
     for (const ObjectId id : core.objects.ids()) {
         Object* object = core.objects.find(id);
         if (object == nullptr || !object->record.has(ObjectRecord::kTrimming) ||
@@ -236,20 +264,22 @@ io::Task<Result<bool>> finish_trim(Core& core) {
         io::Mutex::Guard guard = co_await core.structure_lock.lock();
         object = core.objects.find(id);
         if (object == nullptr || !object->record.has(ObjectRecord::kTrimming)) continue;
-        CO_TRY(co_await trim_beyond_end(core, *object));
-        co_return true;
+        last = co_await trim_beyond_end(core, *object);
+        if (last.ok()) co_return true;
     }
+    CO_TRY(last);
     co_return false;
 }
 
 // One piece of background work. False: nothing to do now.
 io::Task<Result<bool>> work_once(Core& core) {
-    CO_TRY_ASSIGN(const bool trimmed, co_await finish_trim(core));
-    if (trimmed) co_return true;
+    // A trim that fails, be it for want of space, must not keep others from being reclaimed.
+    Result<bool> trimmed = co_await finish_trim(core);
+    if (trimmed.ok() && *trimmed) co_return true;
     CO_TRY_ASSIGN(const bool followed, co_await follow_volume(core));
     if (followed) co_return true;
     Object* tree = next_to_reclaim(core);
-    if (tree == nullptr) co_return false;
+    if (tree == nullptr) co_return trimmed;
     // Its nodes must have their final addresses: they get them in the next checkpoint.
     if (tree->deleted_after_freeze >= core.durable_freeze) {
         core.want_checkpoint();
