@@ -40,8 +40,8 @@ void note_damage(Core& core, Object& object, BlockIndex block, uint64_t count) {
         return;
     }
     core.event(count == 1 ? fmt::format("{} block {} is damaged", object.record.name, block)
-                          : fmt::format("{} blocks {} to {} are damaged", object.record.name,
-                                        block, block + count - 1));
+                          : fmt::format("{} blocks {} to {} are damaged", object.record.name, block,
+                                        block + count - 1));
     if (object.damage_count >= kDamageRangesMax || core.objects.slot_count() >= kObjectsMax / 2) {
         return;
     }

@@ -21,10 +21,10 @@ size_t slot_of(BlockAddress address, size_t table_size) {
 
 }  // namespace
 
-NodeCache::NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions,
-                     const Epoch& newest, size_t nodes_max)
-    : blocks_(blocks), regions_(regions), newest_(newest), loaded_(executor),
-      nodes_max_(nodes_max), table_(1024, 0) {}
+NodeCache::NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions, const Epoch& newest,
+                     size_t nodes_max)
+    : blocks_(blocks), regions_(regions), newest_(newest), loaded_(executor), nodes_max_(nodes_max),
+      table_(1024, 0) {}
 
 Node* NodeCache::find(BlockAddress address) {
     for (size_t slot = slot_of(address, table_.size());; slot = (slot + 1) & (table_.size() - 1)) {
@@ -212,8 +212,9 @@ io::Task<Result<Node*>> NodeCache::load(Entry entry, int level, RegionClass cont
     if (Node* written = find(address); written != nullptr) {
         // The address was given to a new node while the old one was read.
         release_slot(node);
-        result = Error(ErrorCode::corrupt,
-                       fmt::format("map node at block {} was given up and is named still", address));
+        result =
+            Error(ErrorCode::corrupt,
+                  fmt::format("map node at block {} was given up and is named still", address));
         co_return result.take_error();
     }
     node.address = address;

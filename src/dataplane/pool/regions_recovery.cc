@@ -59,8 +59,7 @@ Result<void> Regions::check_replayed(const Run& run, bool allocated) const {
     // Bitmaps lie at both ends of a region: no run reaches from one into the next.
     const bool content = index < regions_.size() && regions_[index].entry.in_use && offset >= 2 &&
                          run.count <= region_blocks_ && offset + run.count <= region_blocks_ - 2;
-    if (content &&
-        (!allocated || regions_[index].entry.region_class == RegionClass::data)) {
+    if (content && (!allocated || regions_[index].entry.region_class == RegionClass::data)) {
         return {};
     }
     return Error(ErrorCode::corrupt,

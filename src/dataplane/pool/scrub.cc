@@ -74,8 +74,7 @@ private:
         ++report_.blocks_damaged;
         Object* object = core_.objects.find(id);
         if (object != nullptr && block < object->record.size_blocks()) {
-            note_damage(core_, *object, block,
-                        std::min(end, object->record.size_blocks()) - block);
+            note_damage(core_, *object, block, std::min(end, object->record.size_blocks()) - block);
         }
         return end;
     }

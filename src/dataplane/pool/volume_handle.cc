@@ -182,7 +182,7 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
 }
 
 io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstBytes from,
-                                                  WhenFull when_full) {
+                                                   WhenFull when_full) {
     const BlockIndex block = offset_bytes / kBlockBytes;
     BouncePool::Buffer bounce = co_await core_.bounce.acquire(kBlockBytes);
     for (;;) {
