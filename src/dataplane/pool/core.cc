@@ -27,14 +27,14 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
       devices(runs_on), regions(runs_on, devices, checksums, pool_label.region_blocks,
                                 pool_label.regions_max, found.reserve_blocks),
       blocks(devices, regions, checksums),
-      cache(runs_on, blocks, regions, nodes_for(options.cache_bytes)), lineage(objects, reclaiming),
-      writer(cache, regions, lineage), log(options.acknowledged, kPrivateLogBytes, checksums),
-      journal(runs_on, devices, checksums), bounce(runs_on, options.bounce_bytes),
-      superblock(found), object_writer(cache, regions, lineage), epoch(found.epoch),
-      next_object(found.next_object), commit_wanted(runs_on), commit_done(runs_on),
-      commit_lock(runs_on), checkpoint_lock(runs_on), checkpoint_signal(runs_on), room(runs_on),
-      readers_left(runs_on), workers(runs_on), background(runs_on), structure_lock(runs_on),
-      work(runs_on), reclaim_signal(runs_on) {
+      cache(runs_on, blocks, regions, epoch, nodes_for(options.cache_bytes)),
+      lineage(objects, reclaiming), writer(cache, regions, lineage),
+      log(options.acknowledged, kPrivateLogBytes, checksums), journal(runs_on, devices, checksums),
+      bounce(runs_on, options.bounce_bytes), superblock(found),
+      object_writer(cache, regions, lineage), epoch(found.epoch), next_object(found.next_object),
+      commit_wanted(runs_on), commit_done(runs_on), commit_lock(runs_on), checkpoint_lock(runs_on),
+      checkpoint_signal(runs_on), room(runs_on), readers_left(runs_on), workers(runs_on),
+      background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
     regions.set_blocks(blocks);
     object_tree.record.kind = ObjectKind::volume;

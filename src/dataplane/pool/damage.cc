@@ -39,7 +39,9 @@ void note_gap(Core& core, Object& object, Object* before, BlockIndex first, Bloc
     core.event(end == first + 1 ? fmt::format("{} block {} is damaged", object.record.name, first)
                                 : fmt::format("{} blocks {} to {} are damaged", object.record.name,
                                               first, end - 1));
-    if (object.damage_count >= kDamageRangesMax) return;
+    if (object.damage_count >= kDamageRangesMax || core.objects.slot_count() >= kObjectsMax / 2) {
+        return;
+    }
     ObjectRecord record;
     record.kind = ObjectKind::damage;
     record.id = core.next_object++;

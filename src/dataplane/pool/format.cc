@@ -38,6 +38,29 @@ uint32_t self_crc(ConstBytes block) {
 
 Error corrupt(std::string text) { return {ErrorCode::corrupt, std::move(text)}; }
 
+// Fills s.devices; region_count and device_count are known.
+Result<void> decode_devices(const std::byte* from, Superblock& s) {
+    uint64_t physical_regions = 0;
+    for (size_t i = 0; i < kDevicesMax; ++i) {
+        const std::byte* device = from + i * 32;
+        const auto state = load_le<uint8_t>(device + 20);
+        if (state > 2) return corrupt("superblock has an unknown device state");
+        s.devices[i] = {get_uuid(device), load_le<uint32_t>(device + 16),
+                        static_cast<DeviceState>(state)};
+        const uint32_t regions = s.devices[i].physical_regions;
+        if (i >= s.device_count && regions > 0) {
+            return corrupt(fmt::format("superblock gives device {} {} regions", i, regions));
+        }
+        physical_regions += regions;
+    }
+    // Each region lies somewhere, and numbers are used again.
+    if (s.region_count > physical_regions || physical_regions > kPhysicalRegionsMax) {
+        return corrupt(fmt::format("superblock counts {} regions in {} places", s.region_count,
+                                   physical_regions));
+    }
+    return {};
+}
+
 }  // namespace
 
 bool is_legal_entry(const Entry& entry, int level) {
@@ -257,24 +280,7 @@ Result<Superblock> decode_superblock(ConstBytes block) {
             return corrupt("superblock has cuts out of order");
         }
     }
-    uint64_t physical_regions = 0;
-    for (size_t i = 0; i < kDevicesMax; ++i) {
-        const std::byte* device = p + 1024 + i * 32;
-        const auto state = load_le<uint8_t>(device + 20);
-        if (state > 2) return corrupt("superblock has an unknown device state");
-        s.devices[i] = {get_uuid(device), load_le<uint32_t>(device + 16),
-                        static_cast<DeviceState>(state)};
-        const uint32_t regions = s.devices[i].physical_regions;
-        if (regions > (i < s.device_count ? kPhysicalRegionsMax : 0)) {
-            return corrupt(fmt::format("superblock gives device {} {} regions", i, regions));
-        }
-        physical_regions += regions;
-    }
-    // Each region lies somewhere, and numbers are used again.
-    if (s.region_count > physical_regions) {
-        return corrupt(fmt::format("superblock counts {} regions in {} places", s.region_count,
-                                   physical_regions));
-    }
+    TRY(decode_devices(p + 1024, s));
     for (size_t i = 0; i < kIndexBlocksMax; ++i) {
         s.index[i] = {load_le<uint32_t>(p + 2048 + i * 8),
                       static_cast<uint8_t>(load_le<uint8_t>(p + 2048 + i * 8 + 4) & 1)};
@@ -386,11 +392,10 @@ Result<ObjectRecord> decode_object(const std::byte* from) {
     o.damage_first = load_le<uint64_t>(from + 272);
     o.damage_blocks = load_le<uint64_t>(from + 280);
     o.tags.assign(from + 320, from + 320 + tags_bytes);
-    if (o.id == 0 || o.id >= kCountMax || o.epoch >= kEpochMax ||
-        o.size_bytes > kVolumeBytesMax || o.size_bytes % kSectorBytes != 0 ||
-        (o.is_tree() && !is_legal_entry(o.root, kRootLevel + 1)) ||
-        o.cursor > kBlocksPerTree || o.damage_first > kBlocksPerTree ||
-        o.damage_blocks > kBlocksPerTree - o.damage_first) {
+    if (o.id == 0 || o.id >= kCountMax || o.epoch >= kEpochMax || o.size_bytes > kVolumeBytesMax ||
+        o.size_bytes % kSectorBytes != 0 ||
+        (o.is_tree() && !is_legal_entry(o.root, kRootLevel + 1)) || o.cursor > kBlocksPerTree ||
+        o.damage_first > kBlocksPerTree || o.damage_blocks > kBlocksPerTree - o.damage_first) {
         return corrupt(fmt::format("object {} has impossible fields", o.id));
     }
     // What has no meaning for its kind is not looked at.

@@ -15,7 +15,8 @@ inline constexpr size_t kSnapshotsMax = 65'536;
 inline constexpr size_t kSnapshotGroupMax = 256;
 inline constexpr size_t kCloneDepthMax = 1'024;
 inline constexpr size_t kDevicesMax = 32;
-inline constexpr uint32_t kPhysicalRegionsMax = 1U << 24;  // of one device
+inline constexpr uint32_t kPhysicalRegionsMax = 1U
+                                                << 24;  // of all devices: 2 PiB with the usual size
 inline constexpr uint32_t kObjectsMax = 1U << 21;  // of all kinds: they are held in memory
 inline constexpr size_t kNameBytesMax = 63;
 inline constexpr size_t kPoolNameBytesMax = 31;

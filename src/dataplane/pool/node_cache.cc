@@ -21,8 +21,9 @@ size_t slot_of(BlockAddress address, size_t table_size) {
 
 }  // namespace
 
-NodeCache::NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions, size_t nodes_max)
-    : blocks_(blocks), regions_(regions), loaded_(executor), nodes_max_(nodes_max),
+NodeCache::NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions, const Epoch& newest,
+                     size_t nodes_max)
+    : blocks_(blocks), regions_(regions), newest_(newest), loaded_(executor), nodes_max_(nodes_max),
       table_(1024, 0) {
     idle_.older = &idle_;
     idle_.newer = &idle_;
@@ -195,7 +196,8 @@ void NodeCache::mark_written(Node& node, BlockAddress address, uint32_t crc) {
 Result<void> NodeCache::check_content(const Node& node, RegionClass content) const {
     for (size_t i = 0; i < kFanout; ++i) {
         const Entry& entry = node.entries[i];
-        bool legal = is_legal_entry(entry, node.level);
+        // A birth yet to come would prove that the block belongs to one tree alone.
+        bool legal = is_legal_entry(entry, node.level) && entry.birth() <= newest_;
         if (legal && entry.kind() == EntryKind::data) {
             legal = regions_.is_plausible(entry.address(), content);
         } else if (legal && entry.kind() == EntryKind::node) {
@@ -225,7 +227,7 @@ io::Task<Result<Node*>> NodeCache::load(Entry entry, int level, RegionClass cont
     }
     ++misses_;
     const RegionClass wanted = node_class(level, content);
-    if (!regions_.is_plausible(address, wanted)) {
+    if (!regions_.is_plausible(address, wanted) || entry.birth() > newest_) {
         co_return Error(ErrorCode::corrupt,
                         fmt::format("map names block {} as a node of level {}, where none can be",
                                     address, level));
@@ -241,8 +243,9 @@ io::Task<Result<Node*>> NodeCache::load(Entry entry, int level, RegionClass cont
     if (Node* written = find(address); written != nullptr) {
         // The address was given to a new node while the old one was read.
         release_slot(node);
-        result = Error(ErrorCode::corrupt,
-                       fmt::format("map node at block {} was given up and is named still", address));
+        result =
+            Error(ErrorCode::corrupt,
+                  fmt::format("map node at block {} was given up and is named still", address));
         co_return result.take_error();
     }
     node.address = address;

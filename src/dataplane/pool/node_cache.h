@@ -51,7 +51,9 @@ struct Node {
 
 class NodeCache {
 public:
-    NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions, size_t nodes_max);
+    // `newest` is the pool's epoch: no birth on a device is above it.
+    NodeCache(io::Executor& executor, BlockIo& blocks, Regions& regions, const Epoch& newest,
+              size_t nodes_max);
     NodeCache(const NodeCache&) = delete;
     NodeCache& operator=(const NodeCache&) = delete;
 
@@ -105,6 +107,7 @@ private:
 
     BlockIo& blocks_;
     Regions& regions_;
+    const Epoch& newest_;
     io::Condition loaded_;
     size_t nodes_max_;
     size_t in_use_ = 0;

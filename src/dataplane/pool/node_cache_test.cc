@@ -29,7 +29,8 @@ protected:
     Devices devices_{simulator_};
     Regions regions_{simulator_, devices_, checksums_, kRegionBlocks, 16, 0};
     BlockIo blocks_{devices_, regions_, checksums_};
-    NodeCache cache_{simulator_, blocks_, regions_, kNodesMax};
+    Epoch newest_ = 1;
+    NodeCache cache_{simulator_, blocks_, regions_, newest_, kNodesMax};
 };
 
 TEST_F(NodeCacheTest, stays_within_its_limit_when_nodes_are_idle) {

@@ -125,9 +125,8 @@ io::Task<Result<void>> begin_incarnation(Core& core, const Scan& scan, bool keep
     next.incarnation = std::max(next.incarnation, scan.highest_incarnation) + 1;
     const Cut cut{scan.cut_block, next.incarnation, scan.last_sequence};
     // Blocks that were lost since an earlier cut pull this one back.
-    std::erase_if(next.cuts, [&cut](const Cut& earlier) {
-        return earlier.journal_block > cut.journal_block;
-    });
+    std::erase_if(next.cuts,
+                  [&cut](const Cut& earlier) { return earlier.journal_block > cut.journal_block; });
     if (!next.cuts.empty() && next.cuts.back().journal_block == cut.journal_block) {
         next.cuts.back() = cut;
     } else if (next.cuts.size() < kCutsMax) {

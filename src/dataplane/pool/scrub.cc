@@ -110,11 +110,13 @@ private:
     BlockIndex skip_lost_node(ObjectId id, BlockIndex cursor) {
         const Object* object = core_.objects.find(id);
         if (object == nullptr || is_gone(core_, *object)) return kBlocksPerTree;
+        const Found found = find_leaf(core_.cache, object->record.root, cursor);
+        if (!found.missing.any()) return cursor;  // somebody else could read it
         const DamagedBlocks lost = lost_with_node(core_, *object, cursor);
-        if (lost.count == 0) return kBlocksPerTree;  // behind the volume's end
         report_.blocks_damaged += lost.count;
-        bad_.push_back(lost);
-        return std::max(lost.first + lost.count, cursor + 1);
+        if (lost.count > 0) bad_.push_back(lost);
+        const uint64_t span = entry_blocks(found.missing.level + 1);
+        return (cursor / span + 1) * span;
     }
 
     // Takes out what the parent of `object` holds as well, unless something must be loaded first.

@@ -66,10 +66,10 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
     // are acknowledged until then belong to the snapshot.
     CO_TRY(co_await core.wait_for_room(specs.size() * 1100 + 64));
     if (core.objects.snapshot_count() + specs.size() > kSnapshotsMax) {
-        co_return Error(ErrorCode::out_of_range,
-                        fmt::format("pool {} has {} snapshots, {} more pass its maximum of {}",
-                                    core.label.name, core.objects.snapshot_count(), specs.size(),
-                                    kSnapshotsMax));
+        co_return Error(
+            ErrorCode::out_of_range,
+            fmt::format("pool {} has {} snapshots, {} more pass its maximum of {}", core.label.name,
+                        core.objects.snapshot_count(), specs.size(), kSnapshotsMax));
     }
     std::set<Uuid> volumes;
     std::set<Uuid> uuids;
@@ -83,9 +83,9 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
                             fmt::format("volume {} is in the group twice", volume->record.name));
         }
         if (!spec.uuid.is_nil() && !uuids.insert(spec.uuid).second) {
-            co_return Error(ErrorCode::invalid_argument,
-                            fmt::format("{} is given to two snapshots of the group",
-                                        spec.uuid.to_string()));
+            co_return Error(
+                ErrorCode::invalid_argument,
+                fmt::format("{} is given to two snapshots of the group", spec.uuid.to_string()));
         }
         CO_TRY(check_snapshot_spec(core, spec, *volume));
         ObjectRecord snapshot;

@@ -31,9 +31,12 @@ Result<void> check_parent(const Objects& objects, const ObjectRecord& record) {
 }
 
 Result<void> apply_put(Core& core, const ObjectRecord& record) {
-    TRY(check_parent(core.objects, record));
+    Object* existing = core.objects.find(record.id);
+    if (existing == nullptr || existing->record.parent != record.parent) {
+        TRY(check_parent(core.objects, record));
+    }
     core.next_object = std::max(core.next_object, record.id + 1);
-    if (Object* existing = core.objects.find(record.id); existing != nullptr) {
+    if (existing != nullptr) {
         if (existing->record.kind != record.kind) {
             return Error(ErrorCode::corrupt,
                          fmt::format("journal turns object {} into another kind", record.id));

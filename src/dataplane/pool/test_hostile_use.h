@@ -207,8 +207,7 @@ private:
             const auto made = finish("snapshot", pool_->snapshot({spec}));
             write_some(volumes[i].uuid);
             if (!made.ok()) continue;
-            static_cast<void>(
-                finish("diff", pool_->diff(made->front(), volumes[i].uuid, 0, 100)));
+            static_cast<void>(finish("diff", pool_->diff(made->front(), volumes[i].uuid, 0, 100)));
             if (i % 3 == 0) {
                 VolumeSpec clone;
                 clone.name = "clone" + std::to_string(i);
@@ -241,8 +240,7 @@ private:
             switch (i % 4) {
                 case 0: static_cast<void>(finish("delete", pool_->delete_volume(id))); break;
                 case 1:
-                    static_cast<void>(
-                        finish("resize", pool_->resize_volume(id, 1'049'088, true)));
+                    static_cast<void>(finish("resize", pool_->resize_volume(id, 1'049'088, true)));
                     break;
                 case 2: static_cast<void>(finish("flatten", flatten(id))); break;
                 default: write_some(id); break;
