@@ -190,7 +190,7 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
 // Somebody else may have taken the devices over while this process was stopped.
 io::Task<Result<void>> check_owner(Core& core) {
     AlignedBuffer block(kBlockBytes);
-    const uint64_t generation = core.superblock.generation;
+    const uint64_t generation = std::max(core.superblock.generation, core.newest_generation);
     for (size_t d = 0; d < core.devices.list.size(); ++d) {
         if (!core.devices.list[d].is_member()) continue;
         const DeviceLayout& layout = core.devices.list[d].layout;
@@ -243,7 +243,9 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
         }
     }
     CO_TRY(co_await check_owner(core));
-    next.generation = core.superblock.generation + 1;
+    next.generation = std::max(core.superblock.generation, core.newest_generation) + 1;
+    // Never over the one that is in use.
+    if (next.generation % 2 == core.superblock.generation % 2) ++next.generation;
     next.owner = core.owner;
     next.wall_ns = core.executor.wall_ns();
     AlignedBuffer block(kBlockBytes);

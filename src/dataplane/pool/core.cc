@@ -36,6 +36,7 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
       checkpoint_signal(runs_on), room(runs_on), readers_left(runs_on), workers(runs_on),
       background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
+    devices.list.reserve(kDevicesMax);  // a device is added while others are written
     regions.set_blocks(blocks);
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;

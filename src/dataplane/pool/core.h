@@ -62,6 +62,7 @@ struct Core {
     BouncePool bounce;
 
     Superblock superblock;   // the newest durable one
+    uint64_t newest_generation = 0;  // found on the devices, usable or not
     Object object_tree;      // its root is the object tree as of that superblock
     TreeWriter object_writer;
     Epoch epoch = 1;         // births from now on

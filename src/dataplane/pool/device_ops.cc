@@ -40,7 +40,11 @@ io::Task<Result<void>> grow_device(Core& core, size_t index) {
     CO_TRY(check_capacity(core, now - before));
     Superblock next = core.superblock;
     next.devices[index].physical_regions = now;
-    CO_TRY(co_await write_superblock(core, next));
+    Result<void> written = co_await write_superblock(core, next);
+    if (!written.ok()) {
+        core.fail(written.error());
+        co_return written;
+    }
     core.regions.add_device_space(index, before, now);
     core.room.notify_all();
     co_return Result<void>{};
@@ -50,6 +54,11 @@ io::Task<Result<void>> add_device(Core& core, io::Device& device, bool force) {
     if (!core.writable()) co_return core.read_only_error();
     CO_TRY(co_await check_device_is_free(device, force));
     io::Mutex::Guard guard = co_await core.checkpoint_lock.lock();
+    for (const PoolDevice& other : core.devices.list) {
+        if (other.device != &device) continue;
+        co_return Error(ErrorCode::already_exists,
+                        fmt::format("device {} belongs to the pool already", device.name()));
+    }
     const size_t index = core.devices.list.size();
     if (index >= kDevicesMax) {
         co_return Error(

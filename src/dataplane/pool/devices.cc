@@ -16,7 +16,7 @@ io::Task<int> Devices::write(size_t device, uint64_t block, ConstBytes from) {
     PoolDevice& d = list[device];
     if (d.device == nullptr) co_return ENODEV;
     const int error = co_await d.device->write(block * kBlockBytes, from);
-    d.touched = true;
+    list[device].touched = true;
     co_return error;
 }
 

@@ -79,10 +79,7 @@ private:
                    same_origin;
         };
         if (fetched(a, b, origin_b) || fetched(b, a, origin_a)) return true;
-        // Moved to another address, birth kept.
-        const bool moved = ((a.flags() | b.flags()) & Entry::kMoved) != 0;
-        return moved && a.kind() == EntryKind::data && b.kind() == EntryKind::data &&
-               a.birth() == b.birth();
+        return false;
     }
 
     void emit(BlockIndex first, BlockIndex until, const Entry& now) {

@@ -228,8 +228,12 @@ io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex blo
             core.cache.count_hit();
             co_return found;
         }
+        const ObjectId id = object.record.id;
         const Result<Node*> loaded =
             co_await core.cache.load(found.missing.entry, found.missing.level);
+        if (core.objects.find(id) != &object) {
+            co_return Error(ErrorCode::not_found, "the volume or snapshot was deleted meanwhile");
+        }
         if (!loaded.ok()) {
             const uint64_t span = entry_blocks(found.missing.level + 1);
             co_return loaded.error().with_context(

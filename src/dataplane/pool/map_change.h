@@ -37,7 +37,8 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
 io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first, uint64_t count,
                                    bool even_when_closing);
 
-// The map's answer for `block`, nodes loaded as needed. The leaf in it is valid until the next
+// The map's answer for `block`, nodes loaded as needed. Errors: corrupt, io; not_found (`object`
+// is gone: not to be touched any more). The leaf in it is valid until the next
 // suspension.
 io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex block);
 

@@ -270,6 +270,18 @@ io::Task<Result<void>> load_objects(Core& core) {
     co_return check_no_rings(core.objects);
 }
 
+// The newest superblock cannot be used, an older one can: never silently.
+void fall_back(Core& core, const Error& why) {
+    core.event(fmt::format("superblock generation {} of pool '{}' cannot be used, generation {} is",
+                           core.newest_generation, core.label.name, core.superblock.generation));
+    if (core.options.accept_damaged || core.options.read_only) return;
+    core.options.read_only = true;
+    core.read_only_reason = fmt::format(
+        "damaged: superblock generation {} cannot be used ({}), and generation {} is older; open "
+        "with the override to go on from there",
+        core.newest_generation, why.message(), core.superblock.generation);
+}
+
 }  // namespace
 
 io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
@@ -320,6 +332,8 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
             if (core->options.events) core->options.events(last.message());
             continue;
         }
+        core->newest_generation = candidates.front().superblock.generation;
+        if (superblock.generation != core->newest_generation) fall_back(*core, last);
         core->regions.on_assign([raw = core.get()](uint32_t region, const RegionEntry& entry) {
             StructureRecord record;
             record.items.emplace_back();

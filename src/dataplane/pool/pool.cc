@@ -273,6 +273,8 @@ Result<SnapshotInfo> Pool::snapshot_info(Uuid snapshot) const {
 
 io::Task<Result<block::Volume*>> Pool::attach(Uuid uuid, bool read_only) {
     Core& core = impl_->core();
+    // Who deletes, shrinks or rolls back has looked for attachments, and may still wait for room.
+    io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY_ASSIGN(Object * object, find_live_tree(core, uuid));
     const bool snapshot = object->record.kind == ObjectKind::snapshot;
     if (!read_only && snapshot) {

@@ -44,14 +44,14 @@ io::Task<Result<void>> Regions::write_deltas(FrozenSpace& frozen, BlockIo& block
     while (!open.empty()) {
         const uint32_t index = open.back();
         open.pop_back();
-        Region& region = regions_[index];
-        const Entry delta = region.entry.delta;
-        if (delta == Entry{} || region.damaged) continue;
+        // No reference: regions may be assigned while something is read.
+        const Entry delta = regions_[index].entry.delta;
+        if (delta == Entry{} || regions_[index].damaged) continue;
         // Kept if what it belongs to cannot be read: the table goes on naming it.
-        const auto read =
-            is_out_of_reach(region.entry) ? co_await read_delta(index) : co_await read_live(index);
+        const auto read = is_out_of_reach(regions_[index].entry) ? co_await read_delta(index)
+                                                                 : co_await read_live(index);
         if (!read.ok()) {
-            region.damaged = true;
+            regions_[index].damaged = true;
             continue;
         }
         free({delta.address(), 1}, &frozen);
@@ -68,9 +68,10 @@ io::Task<Result<void>> Regions::write_deltas(FrozenSpace& frozen, BlockIo& block
 
 io::Task<Result<void>> Regions::write_delta(uint32_t index, FrozenSpace& frozen, BlockIo& blocks,
                                             Epoch birth) {
-    Region& region = regions_[index];
-    if (region.damaged) co_return Result<void>{};  // its changes are lost: a leak, nothing else
+    // Its changes are lost if it is damaged: a leak, nothing else.
+    if (regions_[index].damaged) co_return Result<void>{};
     CO_TRY_ASSIGN(std::vector<uint64_t> delta, co_await read_delta(index));
+    Region& region = regions_[index];
     uint64_t free_blocks =
         region.persisted ? region.entry.free_blocks : region_blocks_ - kRegionFixedBlocks;
     const auto flip = [&](const Run& run, bool frees) {

@@ -52,9 +52,20 @@ private:
             CO_TRY_ASSIGN(cursor, co_await scrub_piece(id, cursor));
             // Only now: who waits for room must not keep blocks from being reused.
             for (const DamagedBlocks& bad : std::exchange(bad_, {})) CO_TRY(co_await note(id, bad));
+            co_await keep_rate();
         }
         if (!stopped_ && report_.blocks_damaged == damaged) correct_mapped(id, changes);
         co_return Result<void>{};
+    }
+
+    io::Task<void> keep_rate() {
+        const uint64_t done = report_.blocks_checked * kBlockBytes;
+        if (options_.bytes_per_second > 0) {
+            const uint64_t due = started_ns_ + done * 1'000 / options_.bytes_per_second * 1'000'000;
+            if (due > core_.executor.now_ns()) co_await core_.executor.sleep_until(due);
+        } else {
+            co_await core_.executor.yield();
+        }
     }
 
     // Blocks that were lost with a node are in the count of mapped ones until here. No record: a
@@ -261,12 +272,6 @@ private:
         const uint64_t done = report_.blocks_checked * kBlockBytes;
         if (options_.progress && !options_.progress(done, std::max(done, total_bytes_))) {
             stopped_ = true;
-        }
-        if (options_.bytes_per_second > 0) {
-            const uint64_t due = started_ns_ + done * 1'000 / options_.bytes_per_second * 1'000'000;
-            if (due > core_.executor.now_ns()) co_await core_.executor.sleep_until(due);
-        } else {
-            co_await core_.executor.yield();
         }
         co_return Result<void>{};
     }

@@ -75,7 +75,6 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
     std::set<Uuid> uuids;
     StructureRecord change;
     std::vector<Uuid> made;
-    ObjectId next = core.next_object;
     for (const SnapshotSpec& spec : specs) {
         CO_TRY_ASSIGN(const Object* volume, find_live_volume(core, spec.volume));
         if (!volumes.insert(spec.volume).second) {
@@ -90,7 +89,7 @@ io::Task<Result<std::vector<Uuid>>> take_snapshots(Core& core, std::vector<Snaps
         CO_TRY(check_snapshot_spec(core, spec, *volume));
         ObjectRecord snapshot;
         snapshot.kind = ObjectKind::snapshot;
-        snapshot.id = next++;
+        snapshot.id = core.next_object++;
         snapshot.uuid = spec.uuid.is_nil() ? core.random_uuid() : spec.uuid;
         snapshot.parent = volume->record.parent;
         snapshot.epoch = core.epoch;
@@ -177,7 +176,7 @@ io::Task<Result<Uuid>> clone_snapshot(Core& core, Uuid uuid, VolumeSpec spec) {
     }
     ObjectRecord clone;
     clone.kind = ObjectKind::volume;
-    clone.id = core.next_object;
+    clone.id = core.next_object++;
     clone.uuid = spec.uuid.is_nil() ? core.random_uuid() : spec.uuid;
     clone.parent = snapshot->record.id;
     clone.epoch = core.epoch;
@@ -220,7 +219,7 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
     core.regions.give_back(volume->stream);
     ObjectRecord orphan;
     orphan.kind = ObjectKind::orphan;
-    orphan.id = core.next_object;
+    orphan.id = core.next_object++;
     orphan.uuid = core.random_uuid();
     orphan.parent = volume->record.parent;
     orphan.epoch = core.epoch;

@@ -24,24 +24,6 @@ Error full(const Core& core) {
                                              core.label.name, core.regions.data_available())};
 }
 
-io::Task<Result<void>> wait_for_space(Core& core, size_t blocks, const bool& give_up,
-                                      WhenFull when_full) {
-    for (bool held = false; !has_space(core, blocks);) {
-        if (!core.writable()) co_return core.read_only_error();
-        if (give_up || core.closing) {
-            co_return Error(ErrorCode::cancelled, "the write was held and is dropped");
-        }
-        if (when_full == WhenFull::fail && core.regions.quarantine() == 0) co_return full(core);
-        if (!held) ++core.counters.held_writes;
-        held = true;
-        if (core.regions.quarantine() > 0) core.want_checkpoint();
-        ++core.held;
-        co_await core.room.wait();
-        --core.held;
-    }
-    co_return Result<void>{};
-}
-
 io::Task<void> write_run(Core& core, Run run, ConstBytes from, int& error) {
     const Location at = core.regions.locate(run.address, 0);
     error = co_await core.devices.write(at.device, at.block, from);
@@ -81,9 +63,27 @@ io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, co
 
 }  // namespace
 
+io::Task<Result<void>> hold_while_full(Core& core, size_t blocks, const bool& give_up,
+                                       WhenFull when_full) {
+    for (bool held = false; !has_space(core, blocks);) {
+        if (!core.writable()) co_return core.read_only_error();
+        if (give_up || core.closing) {
+            co_return Error(ErrorCode::cancelled, "the write was held and is dropped");
+        }
+        if (when_full == WhenFull::fail && core.regions.quarantine() == 0) co_return full(core);
+        if (!held) ++core.counters.held_writes;
+        held = true;
+        if (core.regions.quarantine() > 0) core.want_checkpoint();
+        ++core.held;
+        co_await core.room.wait();
+        --core.held;
+    }
+    co_return Result<void>{};
+}
+
 io::Task<Result<void>> store_blocks(Core& core, Object& object, MapChange& change,
                                     const bool& give_up, WhenFull when_full) {
-    CO_TRY(co_await wait_for_space(core, change.count, give_up, when_full));
+    CO_TRY(co_await hold_while_full(core, change.count, give_up, when_full));
     struct Piece {
         Run run;
         size_t at;

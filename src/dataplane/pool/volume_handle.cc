@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -58,8 +59,9 @@ io::Task<void> VolumeHandle::read_run(Location from, MutableBytes into, int& err
 
 io::Task<Result<void>> VolumeHandle::read_verified(const Entry& entry, BlockIndex block,
                                                    std::byte* into) {
-    BouncePool::Buffer bounce = co_await core_.bounce.acquire(kBlockBytes);
-    Result<void> result = co_await core_.blocks.read(entry, bounce.bytes(kBlockBytes));
+    // A buffer of its own: who keeps blocks from being reused must not wait for held writes.
+    AlignedBuffer bounce(kBlockBytes);
+    Result<void> result = co_await core_.blocks.read(entry, bounce.bytes());
     if (!result.ok()) {
         note_damage(core_, object_, block);
         co_return result.error().with_context(
@@ -70,10 +72,6 @@ io::Task<Result<void>> VolumeHandle::read_verified(const Entry& entry, BlockInde
 }
 
 io::Task<Result<void>> VolumeHandle::read_absent(BlockIndex first, size_t count, std::byte* into) {
-    if (!asks_origin(object_.record)) {
-        std::memset(into, 0, count * kBlockBytes);
-        co_return Result<void>{};
-    }
     block::Volume* origin =
         core_.options.origins ? core_.options.origins(object_.record.origin) : nullptr;
     if (origin == nullptr) {
@@ -85,6 +83,9 @@ io::Task<Result<void>> VolumeHandle::read_absent(BlockIndex first, size_t count,
 }
 
 io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count, std::byte* into) {
+    // Not while an origin is asked, which may take long: a checkpoint waits for its readers.
+    std::optional<ReadGuard> guard;
+    guard.emplace(core_);
     Result<Found> found = co_await look_up(core_, object_, first);
     if (!found.ok()) {
         if (found.error().code() == ErrorCode::corrupt) note_lost_node(core_, object_, first);
@@ -98,6 +99,8 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
     std::array<Entry, kFanout> entries;
     for (size_t i = 0; i < count; ++i) entries[i] = found->entry(first + i);
     std::vector<Piece> pieces;
+    std::vector<Piece> absent;
+    const bool asks = asks_origin(object_.record);
     for (size_t i = 0; i < count;) {
         const Entry entry = entries[i];
         size_t end = i + 1;
@@ -127,7 +130,8 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
             std::memset(into + i * kBlockBytes, 0, kBlockBytes);
         } else {
             while (end < count && entries[end].kind() == EntryKind::absent) ++end;
-            CO_TRY(co_await read_absent(first + i, end - i, into + i * kBlockBytes));
+            if (asks) absent.push_back({i, end - i, 0});
+            else std::memset(into + i * kBlockBytes, 0, (end - i) * kBlockBytes);
         }
         i = end;
     }
@@ -146,6 +150,12 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
         if (MUTANT(20)) continue;  // a wrong checksum is ignored
         CO_TRY(co_await read_verified(entries[i], first + i, into + i * kBlockBytes));
     }
+    guard.reset();
+    for (const Piece& piece : absent) {
+        // Hydrated meanwhile: what was absent is no longer.
+        if (!asks_origin(object_.record)) co_return co_await read_blocks(first, count, into);
+        CO_TRY(co_await read_absent(first + piece.at, piece.count, into + piece.at * kBlockBytes));
+    }
     co_return Result<void>{};
 }
 
@@ -153,7 +163,6 @@ io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes in
     CO_TRY(check(offset_bytes, into.size(), false));
     CO_TRY(check_payload(into.size()));
     const Operation operation(*this);
-    const ReadGuard guard(core_);
     std::byte* to = into.data();
     uint64_t offset = offset_bytes;
     uint64_t left = into.size();
@@ -183,6 +192,7 @@ io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes in
 
 io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count,
                                                   const std::byte* from) {
+    CO_TRY(co_await hold_while_full(core_, count, closing_, when_full_));
     BouncePool::Buffer bounce = core_.bounce.ready(count * kBlockBytes)
                                     ? core_.bounce.take_now(count * kBlockBytes)
                                     : co_await core_.bounce.acquire(count * kBlockBytes);
@@ -201,14 +211,12 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
 
 io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstBytes from) {
     const BlockIndex block = offset_bytes / kBlockBytes;
+    CO_TRY(co_await hold_while_full(core_, 1, closing_, when_full_));
     BouncePool::Buffer bounce = co_await core_.bounce.acquire(kBlockBytes);
     for (;;) {
         CO_TRY_ASSIGN(const Found found, co_await look_up(core_, object_, block));
         const Entry seen = found.entry(block);
-        {
-            const ReadGuard guard(core_);
-            CO_TRY(co_await read_blocks(block, 1, bounce.data()));
-        }
+        CO_TRY(co_await read_blocks(block, 1, bounce.data()));
         std::memcpy(bounce.data() + offset_bytes % kBlockBytes, from.data(), from.size());
         MapChange change;
         change.first = block;

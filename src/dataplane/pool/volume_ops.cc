@@ -66,7 +66,7 @@ io::Task<Result<Uuid>> create_volume(Core& core, VolumeSpec spec) {
     }
     ObjectRecord record;
     record.kind = ObjectKind::volume;
-    record.id = core.next_object;
+    record.id = core.next_object++;
     record.uuid = spec.uuid.is_nil() ? core.random_uuid() : spec.uuid;
     record.epoch = core.epoch;
     record.size_bytes = spec.size_bytes;
