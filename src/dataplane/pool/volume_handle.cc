@@ -91,6 +91,7 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
         size_t count;
         int error;
     };
+    const bool asks = asks_origin(object_.record);
     std::array<Entry, kFanout> entries;
     for (size_t i = 0; i < count; ++i) entries[i] = found.entry(first + i);
     std::vector<Piece> pieces;
@@ -122,6 +123,10 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
             std::memset(into + i * kBlockBytes, 0, kBlockBytes);
         } else {
             while (end < count && entries[end].kind() == EntryKind::absent) ++end;
+            if (asks && !asks_origin(object_.record)) {
+                // Hydrated meanwhile: what was absent is no longer.
+                co_return co_await read_blocks(first, count, into);
+            }
             CO_TRY(co_await read_absent(first + i, end - i, into + i * kBlockBytes));
         }
         i = end;
