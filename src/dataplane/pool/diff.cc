@@ -79,6 +79,8 @@ private:
                    same_origin;
         };
         if (fetched(a, b, origin_b) || fetched(b, a, origin_a)) return true;
+        // Fetched twice, each for a tree of its own.
+        if (same_origin && (a.flags() & b.flags() & Entry::kHydrated) != 0) return true;
         // Moved to another address, birth kept.
         const bool moved = ((a.flags() | b.flags()) & Entry::kMoved) != 0;
         return moved && a.kind() == EntryKind::data && b.kind() == EntryKind::data &&
