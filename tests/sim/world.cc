@@ -284,6 +284,7 @@ bool World::close(Verdict& verdict) {
     const auto closed = run(pool_->close(), "close", verdict);
     if (!closed) return false;
     pool_.reset();
+    if (!closed->ok()) trace("close: " + closed->error().message());
     return closed->ok();
 }
 
