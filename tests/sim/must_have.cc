@@ -304,6 +304,90 @@ void hydration_never_wins(Actions& actions, Verdict& verdict) {
     }
 }
 
+// Snapshots and clones of a volume let go of its origin with it; then all of them are deleted.
+template <uint64_t Order>
+void family_is_hydrated(Actions& actions, Verdict& verdict) {
+    const auto v = actions.create_volume(258 * kBlockBytes, true);
+    if (!v) return;
+    Family family;
+    family.v = *v;
+    const std::vector<Uuid> s1 = actions.snapshot({*v});
+    actions.run_write(*v, kBlock + 3, 2);
+    actions.run_discard(*v, 257 * kBlock, kBlock);
+    const std::vector<Uuid> s2 = actions.snapshot({*v});
+    actions.run_write(*v, 2 * kBlock, kBlock);
+    if (s1.empty() || s2.empty()) return;
+    const auto c1 = actions.clone(s1[0], 260 * kBlockBytes);
+    if (!c1) return;
+    actions.run_write(*c1, 3 * kBlock, kBlock);
+    const std::vector<Uuid> k1 = actions.snapshot({*c1});
+    if (k1.empty()) return;
+    const auto c2 = actions.clone(k1[0]);
+    if (!c2) return;
+    family = {*v, s1[0], s2[0], *c1, k1[0], *c2};
+    if (Order % 2 == 0) actions.checkpoint();
+    if (Order % 3 == 0) {
+        actions.remove_snapshot(s2[0]);
+        actions.roll_back(*v, s1[0]);
+    }
+    actions.hydrate(Order % 2 == 0 ? *v : *c2);
+    actions.check_all();
+    actions.check_all_diffs();
+    actions.run_write(*v, 0, 2 * kBlock);
+    actions.run_write(*c1, 256 * kBlock + 1, kBlock);
+    actions.settle();
+    actions.check_all();
+    delete_family(actions, family, Order, verdict, true);
+}
+
+io::Task<void> hydrate_beside_changes(Actions& actions, Uuid volume) {
+    const Result<void> result = co_await actions.world().pool().hydrate(volume);
+    static_cast<void>(result);  // busy while a snapshot goes
+}
+
+// What is made or deleted while a family is hydrated is hydrated, too, or gone.
+void family_changes_while_hydrated(Actions& actions, Verdict& verdict) {
+    for (uint64_t round = 0; round < 10 && !actions.ended(); ++round) {
+        const auto v = actions.create_volume(600 * kBlockBytes, true);
+        if (!v || !actions.attach(*v)) return;
+        const std::vector<Uuid> s1 = actions.snapshot({*v});
+        actions.run_write(*v, kBlock, kBlock);
+        const std::vector<Uuid> s2 = actions.snapshot({*v});
+        if (s1.empty() || s2.empty()) return;
+        const auto c1 = actions.clone(s1[0]);
+        if (!c1) return;
+        actions.checkpoint();
+        auto* group = new io::TaskGroup(actions.world().simulator());
+        group->spawn(hydrate_beside_changes(actions, *v));
+        steps(actions, 3 + round * 7);
+        actions.remove_snapshot(s2[0]);
+        steps(actions, 5 + round * 3);
+        actions.run_write(*v, 2 * kBlock + 1, 3);
+        actions.snapshot({*v});
+        steps(actions, 5);
+        actions.clone(s1[0], 610 * kBlockBytes);
+        actions.resize(*v, 620 * kBlockBytes);
+        actions.remove_volume(*c1);
+        if (!actions.world().drive([&] { return group->running() == 0; })) {
+            verdict.fail("liveness", "a hydration does not end");
+            return;
+        }
+        delete group;
+        actions.check_all();
+        actions.hydrate(*v);
+        actions.check_all();
+        actions.check_all_diffs();
+        while (!actions.model().volumes().empty() && !actions.ended()) {
+            actions.remove_volume(actions.model().volumes().front());
+        }
+        actions.settle();
+        actions.checkpoint();
+        if (!actions.ended() && actions.world().pool().info().space.data != 0) {
+            verdict.fail("space", "blocks of data are left");
+        }
+    }
+}
+
 // A read that takes half a minute gets the content of its time, whatever is written meanwhile.
 void reader_keeps_its_blocks(Actions& actions, Verdict& verdict) {
     const Uuid v = first_volume(actions);
@@ -368,6 +452,11 @@ const std::vector<Sequence>& must_have_sequences() {
         {"old_write_never_wins", one_volume, old_write_never_wins, false, WorldOptions{}},
         {"discarded_origin_stays_away", {}, discarded_origin_stays_away, false, quiet()},
         {"hydration_never_wins", {}, hydration_never_wins, false, WorldOptions{}},
+        {"hydrated_family_survives_crashes_v_first", {}, family_is_hydrated<0>, true, quiet()},
+        {"hydrated_family_survives_crashes_s1_first", {}, family_is_hydrated<1>, true, quiet()},
+        {"hydrated_family_survives_crashes_s2_first", {}, family_is_hydrated<20>, true, quiet()},
+        {"hydrated_family_survives_crashes_c1_first", {}, family_is_hydrated<15>, true, quiet()},
+        {"family_changes_while_hydrated", {}, family_changes_while_hydrated, false, WorldOptions{}},
         {"reader_keeps_its_blocks", one_volume, reader_keeps_its_blocks, false, quiet()},
         {"full_pool_holds_writes", {}, full_pool_holds_writes, false, tiny()},
     }));

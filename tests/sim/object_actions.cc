@@ -211,7 +211,29 @@ void Actions::hydrate(Uuid volume) {
     if (ended()) return;
     world_.trace(fmt::format("hydrate {}", model_.trees().at(volume).name));
     auto result = world_.run(world_.pool().hydrate(volume), "hydrate", verdict_);
-    if (result) accept(*result, "hydrate");
+    if (!result || !accept(*result, "hydrate")) return;
+    // The origin goes away once nobody asks for it: flattened relatives still may.
+    const Uuid family = model_.trees().at(volume).family;
+    Uuid origin;
+    std::vector<Uuid> asking;
+    for (const pool::VolumeInfo& info : world_.pool().volumes()) {
+        if (info.uuid == volume) origin = info.origin;
+        if (!info.hydrated) asking.push_back(info.uuid);
+    }
+    bool asked = false;
+    for (const pool::VolumeInfo& info : world_.pool().volumes()) {
+        asked = asked || (!info.hydrated && info.origin == origin);
+    }
+    for (const pool::SnapshotInfo& info : world_.pool().snapshots(std::nullopt)) {
+        if (!info.hydrated) asking.push_back(info.uuid);
+        asked = asked || (!info.hydrated && info.origin == origin);
+    }
+    if (!asked) world_.lose_origin(origin);
+    for (const Uuid& uuid : asking) {
+        const Tree* tree = model_.find(uuid);
+        if (tree == nullptr || tree->family != family) continue;
+        verdict_.fail("origin", tree->name + " still asks for it after hydration");
+    }
 }
 
 }  // namespace stoa::simtest

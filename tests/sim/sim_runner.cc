@@ -498,6 +498,9 @@ void SimRunner::go_without() {
 
 // Deletes everything: no block of data may be left.
 void SimRunner::end() {
+    // The last step may have made a volume after all else was deleted, and crashed in it.
+    if (world_->crashed()) handle_crash();
+    if (ended()) return;
     for (auto& disk : world_->disks()) disk->clear_faults();
     world_->disarm_crash();
     actions_.check_all();

@@ -34,6 +34,10 @@ private:
 // ---- origins
 
 io::Task<Result<void>> Origin::read(uint64_t offset_bytes, MutableBytes into) {
+    if (gone_) {
+        missed_ = true;
+        co_return Error(ErrorCode::io, "the origin is gone");
+    }
     co_await executor_.sleep_ns(20'000);
     if (offset_bytes + into.size() > size_bytes_) {
         co_return Error(ErrorCode::out_of_range, "the origin is shorter");
@@ -67,6 +71,11 @@ Origin& World::add_origin(const Uuid& uuid, uint64_t id, uint64_t size_bytes) {
     auto& slot = origins_[uuid];
     slot = std::make_unique<Origin>(simulator_, id, size_bytes);
     return *slot;
+}
+
+void World::lose_origin(const Uuid& uuid) {
+    const auto at = origins_.find(uuid);
+    if (at != origins_.end()) at->second->vanish();
 }
 
 // ---- disks and crashes
@@ -169,6 +178,9 @@ Remains World::remains_now(const CrashPlan& plan) const {
         policy.seed = io::sim::mix(policy.seed + 1);
     }
     if (plan.process_only) remains.shared = shared_->snapshot();
+    for (const auto& [uuid, origin] : origins_) {
+        remains.origins.push_back({uuid, origin->id(), origin->size_bytes(), origin->is_gone()});
+    }
     return remains;
 }
 
@@ -202,6 +214,11 @@ void World::take(const Remains& remains) {
     shared_ = remains.shared.empty()
                   ? std::make_unique<io::sim::SharedMemory>(options_.shared_bytes)
                   : std::make_unique<io::sim::SharedMemory>(ConstBytes(remains.shared));
+    for (const Remains::Source& source : remains.origins) {
+        if (origins_.contains(source.uuid)) continue;
+        Origin& origin = add_origin(source.uuid, source.id, source.size_bytes);
+        if (source.gone) origin.vanish();
+    }
     insert_disks(remains.disks);
     if (data_start_bytes_ == 0) learn_layout();
 }
@@ -267,6 +284,7 @@ bool World::close(Verdict& verdict) {
     const auto closed = run(pool_->close(), "close", verdict);
     if (!closed) return false;
     pool_.reset();
+    if (!closed->ok()) trace("close: " + closed->error().message());
     return closed->ok();
 }
 
@@ -296,6 +314,10 @@ void World::check_oracles(Verdict& verdict) const {
     if (write_once_->violation()) verdict.fail("write-once", *write_once_->violation());
     for (const auto& disk : disks_) {
         if (disk->violation()) verdict.fail("flush", *disk->violation());
+    }
+    for (const auto& [uuid, origin] : origins_) {
+        if (!origin->was_read_after_it_vanished()) continue;
+        verdict.fail("origin", "it is read after everything was hydrated");
     }
 }
 

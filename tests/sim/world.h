@@ -41,10 +41,18 @@ public:
     io::Task<Result<std::vector<block::Extent>>> extents(uint64_t offset_bytes,
                                                          uint64_t length_bytes, size_t) override;
 
+    // From now on nobody may read it.
+    void vanish() { gone_ = true; }
+    [[nodiscard]] bool is_gone() const { return gone_; }
+    [[nodiscard]] bool was_read_after_it_vanished() const { return missed_; }
+    [[nodiscard]] uint64_t id() const { return id_; }
+
 private:
     io::Executor& executor_;
     uint64_t id_;
     uint64_t size_bytes_;
+    bool gone_ = false;
+    bool missed_ = false;
 };
 
 struct WorldOptions {
@@ -65,6 +73,13 @@ struct WorldOptions {
 struct Remains {
     std::vector<io::sim::Medium> disks;
     std::vector<std::byte> shared;  // empty: the host died
+    struct Source {  // an origin: it is outside of the host
+        Uuid uuid;
+        uint64_t id = 0;
+        uint64_t size_bytes = 0;
+        bool gone = false;
+    };
+    std::vector<Source> origins;
     [[nodiscard]] uint64_t hash() const;
 };
 
@@ -133,6 +148,8 @@ public:
     // Where superblocks lie on each device, in blocks.
     [[nodiscard]] const std::vector<uint64_t>& superblocks() const { return superblocks_; }
     Origin& add_origin(const Uuid& uuid, uint64_t id, uint64_t size_bytes);
+    // Nothing in the pool asks for it any more; check_oracles() fails if something does.
+    void lose_origin(const Uuid& uuid);
     void trace(const std::string& text) const;
     void set_knobs(const pool::TestKnobs& knobs) { options_.knobs = knobs; }
     [[nodiscard]] uint64_t opens() const { return opens_; }

@@ -79,7 +79,8 @@ private:
                    same_origin;
         };
         if (fetched(a, b, origin_b) || fetched(b, a, origin_a)) return true;
-        return false;
+        // Fetched twice, each for a tree of its own.
+        return same_origin && (a.flags() & b.flags() & Entry::kHydrated) != 0;
     }
 
     void emit(BlockIndex first, BlockIndex until, const Entry& now) {

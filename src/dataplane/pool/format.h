@@ -245,6 +245,7 @@ struct ObjectRecord {
     static constexpr uint32_t kHasOrigin = 8;
     static constexpr uint32_t kHydrated = 16;
     static constexpr uint32_t kFlattening = 32;
+    static constexpr uint32_t kHydrating = 64;
 
     ObjectKind kind = ObjectKind::free;
     uint32_t flags = 0;

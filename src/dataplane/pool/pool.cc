@@ -69,6 +69,8 @@ SnapshotInfo describe_snapshot(const Core& core, const Object& object) {
     info.mapped_bytes = r.mapped * kBlockBytes;
     info.created_ns = r.created_ns;
     info.epoch = r.epoch;
+    info.origin = r.origin;
+    info.hydrated = !asks_origin(r);
     info.is_protected = r.has(ObjectRecord::kProtected);
     info.deleting = is_gone(core, object);
     for (const ObjectId child : object.children) {
@@ -86,6 +88,11 @@ io::Task<void> resume_flatten(Core& core, Uuid volume) {
     if (!result.ok()) core.event("flattening stopped: " + result.error().message());
 }
 
+io::Task<void> resume_hydration(Core& core, Uuid volume) {
+    const Result<void> result = co_await hydrate_volume(core, volume);
+    if (!result.ok()) core.event("hydration stopped: " + result.error().message());
+}
+
 void start_background(Core& core) {
     core.background.spawn(run_committer(core));
     core.background.spawn(run_checkpointer(core));
@@ -95,6 +102,9 @@ void start_background(Core& core) {
     for (const auto& [id, object] : core.objects.all()) {
         if (object->record.has(ObjectRecord::kFlattening) && !is_gone(core, *object)) {
             core.workers.spawn(resume_flatten(core, object->record.uuid));
+        }
+        if (object->record.has(ObjectRecord::kHydrating) && !is_gone(core, *object)) {
+            core.workers.spawn(resume_hydration(core, object->record.uuid));
         }
     }
 }

@@ -104,6 +104,8 @@ struct SnapshotInfo {
     uint64_t mapped_bytes = 0;
     uint64_t created_ns = 0;
     uint64_t epoch = 0;
+    Uuid origin;
+    bool hydrated = true;
     bool is_protected = false;
     bool deleting = false;
     std::vector<Uuid> clones;  // volumes whose parent it is, its own volume left out
@@ -280,7 +282,12 @@ public:
     // Waits until reclaim and hydration have nothing left to do (hydration only of available
     // origins). Errors: what stopped them.
     io::Task<Result<void>> settle();
-    // Copies every absent block from the origin, then lets go of it.
+    // Copies every absent block of the volume and of its relatives with the same origin (snapshots,
+    // clones of them, what it was cloned from) from the origin, once for all that share it; then
+    // none of them asks the origin, what is made of them neither. Long; after a crash it goes on by
+    // itself while the origin is available. What is fetched is no difference between two trees.
+    // Errors: io (the origin), no_space, busy (a relative is being hydrated or flattened, or its
+    // deletion cannot go on), corrupt, cancelled. Called again it goes on.
     io::Task<Result<void>> hydrate(Uuid volume);
     io::Task<Result<void>> checkpoint();
 

@@ -71,6 +71,8 @@ private:
 
 Result<Record> decode_map(Reader in, uint8_t flags, size_t count) {
     MapRecord r;
+    r.shared = (flags & MapRecord::kShared) != 0;
+    r.below = (flags & MapRecord::kBelow) != 0;
     uint64_t target = 0;
     Epoch birth = 0;
     if (!in.get(r.object) || !in.get(r.first) || !in.get(target) || !in.get(birth)) {
@@ -214,6 +216,8 @@ void encode_record(const MapRecord& r, std::vector<std::byte>& out) {
     unsigned flags = uniform ? MapRecord::kUniformOld : 0U;
     if (any_freed) flags |= all_freed ? MapRecord::kAllFreed : MapRecord::kSomeFreed;
     if (own_births) flags |= MapRecord::kOwnBirths;
+    if (r.shared) flags |= MapRecord::kShared;
+    if (r.below) flags |= MapRecord::kBelow;
     const size_t at = begin(out, kRecordMap, static_cast<uint8_t>(flags), count);
     put(out, r.object);
     put(out, r.first);

@@ -28,6 +28,8 @@ struct MapRecord {
     static constexpr uint8_t kSomeFreed = 2;
     static constexpr uint8_t kAllFreed = 4;
     static constexpr uint8_t kOwnBirths = 8;
+    static constexpr uint8_t kShared = 16;
+    static constexpr uint8_t kBelow = 32;
 
     ObjectId object = 0;
     BlockIndex first = 0;
@@ -36,6 +38,8 @@ struct MapRecord {
     std::vector<Entry> now;
     std::vector<Entry> old;
     std::vector<bool> freed;  // old block i is freed
+    bool shared = false;  // the parent holds the same entries: nothing is allocated
+    bool below = false;  // also in all trees below that hold the same leaf
 
     bool operator==(const MapRecord&) const = default;
 };

@@ -42,6 +42,16 @@ TEST(Records, births_of_their_own_survive) {
     EXPECT_EQ(round_trip(record), record);
 }
 
+TEST(Records, what_is_shared_and_for_all_below_stays_so) {
+    MapRecord record = data_record();
+    record.old.assign(3, Entry{});
+    record.freed.assign(3, false);
+    record.below = true;
+    EXPECT_EQ(round_trip(record), record);
+    record.shared = true;
+    EXPECT_EQ(round_trip(record), record);
+}
+
 TEST(Records, holes_over_one_hole_take_one_old_entry) {
     MapRecord record;
     record.object = 7;

@@ -35,7 +35,7 @@ Result<void> SpaceReplay::collect(Core& core, ConstBytes payload) {
         payload = payload.subspan(used);
         if (const auto* map = std::get_if<MapRecord>(&record)) {
             for (size_t i = 0; i < map->now.size(); ++i) {
-                if (map->now[i].kind() == EntryKind::data) {
+                if (map->now[i].kind() == EntryKind::data && !map->shared) {
                     append_run(allocated_, {map->now[i].address(), 1});
                 }
                 if (map->freed[i] && !MUTANT(40)) append_run(freed_, {map->old[i].address(), 1});

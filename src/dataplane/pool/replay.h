@@ -64,6 +64,7 @@ private:
         Entry now;
     };
     void sort_and_merge();
+    io::Task<Result<void>> apply_below(const MapRecord& record);
     void make_room();
     io::Task<Result<void>> drain_batch(Object& object, size_t& at);
     io::Task<void> prefetch(Object& object, BlockIndex block);

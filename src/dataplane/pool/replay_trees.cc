@@ -6,6 +6,7 @@
 #include "dataplane/pool/node_flusher.h"
 #include "dataplane/pool/replay.h"
 #include "dataplane/pool/structure.h"
+#include "dataplane/pool/tree_group.h"
 
 namespace stoa::pool {
 
@@ -25,6 +26,8 @@ TreeReplay::TreeReplay(Core& core)
 
 bool TreeReplay::is_barrier(const Record& record) {
     if (std::holds_alternative<ReclaimRecord>(record)) return true;
+    // Which trees hold the same leaf depends on all that was done to them before.
+    if (const auto* map = std::get_if<MapRecord>(&record)) return map->below;
     const auto* structure = std::get_if<StructureRecord>(&record);
     return structure != nullptr &&
            std::ranges::any_of(structure->items, [](const StructureItem& item) {
@@ -78,7 +81,36 @@ void TreeReplay::end_passes() {
     deferred_ = false;
 }
 
+io::Task<Result<void>> TreeReplay::apply_below(const MapRecord& record) {
+    Object* top = core_.objects.find(record.object);
+    if (top == nullptr || !top->record.is_tree()) {
+        co_return Error(ErrorCode::corrupt,
+                        fmt::format("journal changes object {}, which is missing", record.object));
+    }
+    for (const Entry& entry : record.now) core_.epoch = std::max(core_.epoch, entry.birth());
+    if (core_.cache.dirty_count() >= core_.dirty_limit && !core_.options.read_only) {
+        CO_TRY(co_await spill(core_, *top, record.first));
+    }
+    for (;;) {
+        Missing missing;
+        if (fill_below(core_, *top, record.first, record.now, missing)) co_return Result<void>{};
+        Result<Node*> loaded = co_await core_.cache.load(missing.entry, missing.level);
+        if (loaded.ok()) continue;
+        const bool may_return = core_.regions.is_away(missing.entry.address()) &&
+                                !core_.options.accept_damaged && !core_.options.read_only;
+        const ErrorCode code = loaded.error().code();
+        if (may_return || (code != ErrorCode::corrupt && code != ErrorCode::io)) {
+            co_return loaded.take_error();
+        }
+        // What is lost in one of the trees cannot be filled in any; the rest goes on.
+        core_.event(fmt::format("{} blocks from {} on: {}", top->record.name, record.first,
+                                loaded.error().message()));
+        co_return Result<void>{};
+    }
+}
+
 io::Task<Result<void>> TreeReplay::apply_barrier(const Record& record) {
+    if (const auto* map = std::get_if<MapRecord>(&record)) co_return co_await apply_below(*map);
     if (const auto* reclaim = std::get_if<ReclaimRecord>(&record)) {
         Object* object = core_.objects.find(reclaim->object);
         if (object == nullptr || !object->record.has(ObjectRecord::kDeleted)) {
@@ -105,7 +137,8 @@ io::Task<Result<void>> TreeReplay::apply(ConstBytes payload) {
     while (!payload.empty()) {
         size_t used = 0;
         CO_TRY_ASSIGN(const Record record, decode_record(payload, used));
-        if (const auto* map = std::get_if<MapRecord>(&record)) {
+        const auto* map = std::get_if<MapRecord>(&record);
+        if (map != nullptr && !map->below) {
             // Nothing is deferred: when it is too much it is applied.
             if (pending_.size() >= changes_max_) CO_TRY(co_await drain());
             for (size_t i = 0; i < map->now.size(); ++i) {
@@ -299,7 +332,8 @@ io::Task<Result<void>> replay_trees(Core& core, const Superblock& from,
         const RecordReader::Place before = reader.place();
         CO_TRY_ASSIGN(const std::optional<Record> record, co_await reader.next(last_commit));
         if (!record) break;
-        if (const auto* map = std::get_if<MapRecord>(&*record)) {
+        const auto* map = std::get_if<MapRecord>(&*record);
+        if (map != nullptr && !map->below) {
             pass.trees.gather(*map);
         } else if (TreeReplay::is_barrier(*record)) {
             CO_TRY(co_await pass.apply(begin, before));

@@ -4,7 +4,6 @@
 
 #include <fmt/format.h>
 
-#include "dataplane/pool/damage.h"
 #include "dataplane/pool/structure.h"
 #include "dataplane/pool/volume_handle.h"
 
@@ -26,39 +25,13 @@ io::Task<Result<void>> insert_copies(Core& core, Object& object, const LeafCopy&
     change.first = first;
     change.count = count;
     change.content = content;
-    if (!MUTANT(30)) change.expected = copy.expected.data() + entry_index(first, 0);
+    change.expected = copy.expected.data() + entry_index(first, 0);
     change.births = copy.births.data() + entry_index(first, 0);
     change.flags = flags;
     const bool never = false;
     CO_TRY(co_await store_blocks(core, object, change, never, WhenFull::fail));
     CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core, object, change));
     static_cast<void>(done);
-    co_return Result<void>{};
-}
-
-io::Task<Result<void>> hydrate_leaf(Core& core, Object& object, block::Volume& origin,
-                                    BlockIndex first, size_t count) {
-    LeafCopy copy;
-    CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
-    std::array<bool, kFanout> wanted{};
-    for (size_t i = 0; i < count; ++i) {
-        wanted[i] = found.entry(first + i).kind() == EntryKind::absent;
-    }
-    copy.births.fill(object.record.epoch);
-    BouncePool::Buffer bounce = co_await core.bounce.acquire(count * kBlockBytes);
-    for (size_t i = 0; i < count;) {
-        if (!wanted[i]) {
-            ++i;
-            continue;
-        }
-        size_t end = i;
-        while (end < count && wanted[end]) ++end;
-        CO_TRY(co_await read_origin(origin, first + i,
-                                    {bounce.data() + i * kBlockBytes, (end - i) * kBlockBytes}));
-        CO_TRY(co_await insert_copies(core, object, copy, first + i, end - i,
-                                      bounce.data() + i * kBlockBytes, Entry::kHydrated));
-        i = end;
-    }
     co_return Result<void>{};
 }
 
@@ -180,29 +153,6 @@ io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
     }
 }
 
-Result<void> still_here(Core& core, const Uuid& volume) {
-    if (core.closing) return Error(ErrorCode::cancelled, "the pool is closing");
-    TRY_ASSIGN(Object * object, find_live_volume(core, volume));
-    static_cast<void>(object);
-    return {};
-}
-
-// Keeps a volume from being deleted or rolled back while it is worked on.
-class Hold {
-public:
-    Hold(Core& core, Object& object) : core_(core), object_(object) { ++object_.holds; }
-    Hold(const Hold&) = delete;
-    Hold& operator=(const Hold&) = delete;
-    ~Hold() {
-        --object_.holds;
-        core_.work.notify_all();
-    }
-
-private:
-    Core& core_;
-    Object& object_;
-};
-
 // Everything that `object` shares with its parent becomes its own.
 io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
     for (BlockIndex first = 0; first < object.record.size_blocks();) {
@@ -222,29 +172,11 @@ io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
 
 }  // namespace
 
-io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume) {
-    CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
-    if (!asks_origin(object->record)) co_return Result<void>{};
-    block::Volume* origin =
-        core.options.origins ? core.options.origins(object->record.origin) : nullptr;
-    if (origin == nullptr) {
-        co_return Error(ErrorCode::io,
-                        fmt::format("the origin {} of {} is not available",
-                                    object->record.origin.to_string(), object->record.name));
-    }
-    const Hold hold(core, *object);
-    for (BlockIndex first = 0; first < object->record.size_blocks(); first += kFanout) {
-        CO_TRY(still_here(core, volume));
-        const size_t count = std::min<uint64_t>(kFanout, object->record.size_blocks() - first);
-        CO_TRY(co_await hydrate_leaf(core, *object, *origin, first, count));
-        co_await core.executor.yield();
-    }
-    io::Mutex::Guard guard = co_await core.structure_lock.lock();
-    CO_TRY(still_here(core, volume));
-    StructureRecord change;
-    change.put(object->record);
-    change.items.back().object.set(ObjectRecord::kHydrated, true);
-    co_return co_await commit_structure(core, std::move(change));
+Result<void> still_here(Core& core, const Uuid& volume) {
+    if (core.closing) return Error(ErrorCode::cancelled, "the pool is closing");
+    TRY_ASSIGN(Object * object, find_live_volume(core, volume));
+    static_cast<void>(object);
+    return {};
 }
 
 io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
@@ -253,6 +185,12 @@ io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
         io::Mutex::Guard guard = co_await core.structure_lock.lock();
         CO_TRY(still_here(core, volume));
         if (object->record.parent == 0) co_return Result<void>{};
+        if (is_family_hydrating(core, *object)) {
+            co_return Error(ErrorCode::busy,
+                            fmt::format("the family of volume {} is being hydrated; flatten it "
+                                        "afterwards",
+                                        object->record.name));
+        }
         if (!core.objects.snapshots_of(object->record.id).empty()) {
             co_return Error(ErrorCode::in_use,
                             fmt::format("volume {} has snapshots of its own, which share blocks "

@@ -5,11 +5,35 @@
 
 namespace stoa::pool {
 
-// Fetches every absent block from the origin; then the volume needs it no more. Goes on after a
-// crash when called again. Errors: not_found, io (the origin), cancelled.
+// Fetches every block that is absent in the volume or in a relative with the same origin (its
+// snapshots, clones of them, what they were made from); then none of them needs the origin. Goes on
+// by itself after a crash. Errors: not_found, io (the origin), no_space, busy (a relative is being
+// hydrated or flattened, or its reclaim cannot go on), cancelled.
 io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume);
 
 // Copies every block the clone shares with its parent, then lets go of the parent.
 io::Task<Result<void>> flatten_volume(Core& core, Uuid volume);
+
+// Is a hydration of a relative (or of the object itself) under way?
+[[nodiscard]] bool is_family_hydrating(const Core& core, const Object& object);
+
+// Of long copies: the volume still exists and the pool is not closing.
+Result<void> still_here(Core& core, const Uuid& volume);
+
+// Keeps a volume from being deleted or rolled back while it is worked on.
+class Hold {
+public:
+    Hold(Core& core, Object& object) : core_(core), object_(object) { ++object_.holds; }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold() {
+        --object_.holds;
+        core_.work.notify_all();
+    }
+
+private:
+    Core& core_;
+    Object& object_;
+};
 
 }  // namespace stoa::pool

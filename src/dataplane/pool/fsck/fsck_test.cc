@@ -367,7 +367,7 @@ TEST(Fsck, wrong_objects_are_found) {
     expect([](auto& o) { o[0].volume = 9; }, "is of volume 9, which does not exist");
     expect([](auto& o) { o[1].size_bytes = 100; }, "size is 100 bytes");
     expect([](auto& o) { o[1].size_bytes = uint64_t{17} << 40; }, "size is 18691697672192 bytes");
-    expect([](auto& o) { o[1].flags = 64; }, "flags are 0x40");
+    expect([](auto& o) { o[1].flags = 128; }, "flags are 0x80");
     expect([](auto& o) { o[1].flags = 8; }, "origin is");
     expect([](auto& o) { o[1].mapped = 2; }, "says that 2 blocks are mapped, its tree has 3");
     expect([](auto& o) { o[1].kind = 5; }, "has kind 5");

@@ -203,14 +203,21 @@ private:
 
     void apply_map(const MapRecord& record) {
         const Object* object = objects_.find(record.object);
-        if (object == nullptr || object->kind != kVolume) {
+        const bool may_change =
+            object != nullptr && (object->kind == kVolume || (record.below && object->has_tree()));
+        if (!may_change) {
             findings_.problem("{}: changes blocks of object {}, which is not a volume", context_,
                               record.object);
         }
         for (size_t i = 0; i < record.fresh.size(); ++i) {
             const Entry& fresh = record.fresh[i];
             const uint64_t block = record.first_block + i;
-            if (fresh.kind() == Kind::data) {
+            if (fresh.kind() == Kind::data && record.shared) {
+                if (const auto fault = regions_.share(fresh.address())) {
+                    findings_.problem("{}: block {} of object {} shares address {}: {}", context_,
+                                      block, record.object, fresh.address(), *fault);
+                }
+            } else if (fresh.kind() == Kind::data) {
                 if (const auto fault = regions_.allocate(fresh.address())) {
                     findings_.problem("{}: block {} of object {} goes to address {}: {}", context_,
                                       block, record.object, fresh.address(), *fault);

@@ -177,6 +177,7 @@ inline constexpr uint32_t kTrimming = 4;
 inline constexpr uint32_t kHasOrigin = 8;
 inline constexpr uint32_t kHydratedCompletely = 16;
 inline constexpr uint32_t kFlattening = 32;
+inline constexpr uint32_t kHydrating = 64;
 
 inline constexpr uint32_t kObjectBytes = 512;
 inline constexpr uint32_t kObjectsPerBlock = 8;

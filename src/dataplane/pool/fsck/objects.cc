@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kVolumeBytesMax = uint64_t{16} << 40;
 constexpr uint32_t kKnownFlags =
-    kProtected | kDeleted | kTrimming | kHasOrigin | kHydratedCompletely | kFlattening;
+    kProtected | kDeleted | kTrimming | kHasOrigin | kHydratedCompletely | kFlattening | kHydrating;
 
 std::string_view kind_name(uint8_t kind) {
     switch (kind) {

@@ -16,6 +16,8 @@ constexpr uint8_t kOneOld = 1;
 constexpr uint8_t kFreedBits = 2;
 constexpr uint8_t kFreeOldData = 4;
 constexpr uint8_t kOwnBirths = 8;
+constexpr uint8_t kShared = 16;
+constexpr uint8_t kBelow = 32;
 constexpr size_t kRecordHeaderBytes = 8;
 constexpr size_t kEndBytes = 40;
 
@@ -56,11 +58,13 @@ Decoded<Record> decode_map(const Header& header, const std::byte* b) {
     if (count == 0 || count > kEntriesPerNode) {
         return std::unexpected(fmt::format("a map record of {} blocks", count));
     }
-    if (header.flags > 15) return std::unexpected(fmt::format("map flags 0x{:x}", header.flags));
+    if (header.flags > 63) return std::unexpected(fmt::format("map flags 0x{:x}", header.flags));
     if (header.length < 40)
         return std::unexpected(fmt::format("a map record of {} bytes", header.length));
     record.object = load_le<uint64_t>(b + 8);
     record.first_block = load_le<uint64_t>(b + 16);
+    record.shared = (header.flags & kShared) != 0;
+    record.below = (header.flags & kBelow) != 0;
     const uint64_t place = load_le<uint64_t>(b + 24);
     const uint64_t birth = load_le<uint64_t>(b + 32);
     const auto kind_byte = static_cast<uint8_t>(place >> 56);

@@ -15,6 +15,8 @@ struct MapRecord {
     std::vector<Entry> fresh;   // new entries, one per block
     std::vector<Entry> old;     // what they replace, one per block
     std::vector<bool> freed;    // whether the old block is freed
+    bool shared = false;        // the blocks are allocated already: the parent holds them
+    bool below = false;         // the object may be a snapshot; trees below it change, too
 };
 
 struct StructureItem {

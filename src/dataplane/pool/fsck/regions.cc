@@ -346,6 +346,12 @@ std::optional<Reason> Regions::allocate(uint64_t address) {
     return std::nullopt;
 }
 
+std::optional<Reason> Regions::share(uint64_t address) const {
+    if (auto fault = address_fault(address, kDataClass)) return fault;
+    if (find(address)->bitmap_known && !allocated(address)) return "it is free";
+    return std::nullopt;
+}
+
 std::optional<Reason> Regions::release(uint64_t address) {
     Region* region = find(address);
     if (region == nullptr) return fmt::format("region {} is not in use", address / blocks_);

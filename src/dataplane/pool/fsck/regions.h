@@ -53,6 +53,8 @@ public:
     std::optional<Reason> assign(uint64_t number, const RegionEntry& entry);
     // Why the block cannot be allocated or freed; nothing if it was.
     std::optional<Reason> allocate(uint64_t address);
+    // A record after the superblock refers to it once more.
+    [[nodiscard]] std::optional<Reason> share(uint64_t address) const;
     std::optional<Reason> release(uint64_t address);
 
 private:
