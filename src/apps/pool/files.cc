@@ -36,7 +36,7 @@ Result<void> lock_shared(const std::string& path, int fd) {
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path, bool lock) {
-    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return system_error(path, "open");
     std::unique_ptr<FileSource> file(new FileSource(path, fd));
     struct stat status = {};

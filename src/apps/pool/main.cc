@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <system_error>
 
 #include "apps/pool/commands.h"
 
@@ -73,6 +74,11 @@ void declare_explain(CLI::App& app, Commands& commands) {
     command->callback([&commands] { commands.exit_code = run_explain(commands.explain); });
 }
 
+int cannot_print() {
+    std::fputs("stoa-pool: the output cannot be written\n", stderr);
+    return kFailed;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -88,6 +94,11 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? kOk : kFailed;
+    } catch (const std::system_error&) {
+        // The printing library throws when the output takes no more.
+        return cannot_print();
     }
+    // What was only buffered until now may still fail: no success without its output.
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return cannot_print();
     return commands.exit_code;
 }

@@ -7,6 +7,7 @@
 
 #include "dataplane/pool/checkpoint.h"
 #include "dataplane/pool/format_device.h"
+#include "dataplane/pool/open.h"
 
 namespace stoa::pool {
 
@@ -40,11 +41,39 @@ io::Task<Result<void>> refuse_signatures(io::Device& device) {
         co_return Error(ErrorCode::io, fmt::format("device {} cannot be read", device.name()),
                         error);
     }
+    // Also of a pool whose first label is lost.
+    const Result<Label> label = co_await read_label(device);
+    if (label.ok()) {
+        co_return Error(ErrorCode::already_exists,
+                        fmt::format("device {} bears a Stoa pool; force the creation to overwrite "
+                                    "it",
+                                    device.name()));
+    }
     for (const Signature& s : kSignatures) {
         if (std::memcmp(head.data() + s.offset, s.magic.data(), s.magic.size()) == 0) {
             co_return Error(ErrorCode::already_exists,
                             fmt::format("device {} bears {}; force the creation to overwrite it",
                                         device.name(), s.what));
+        }
+    }
+    co_return Result<void>{};
+}
+
+// An older pool must not be found again when the new one's first label is lost.
+io::Task<Result<void>> erase_old_pool(io::Device& device) {
+    const Result<Label> label = co_await read_label(device);
+    if (!label.ok()) co_return Result<void>{};
+    AlignedBuffer zeros(kBlockBytes);
+    std::ranges::fill(zeros.bytes(), std::byte{0});
+    const DeviceLayout layout(*label);
+    std::vector<uint64_t> places{layout.label[0], layout.label[1]};
+    for (const auto& copy : layout.superblock) places.insert(places.end(), copy, copy + 2);
+    for (const uint64_t at : places) {
+        if ((at + 1) * kBlockBytes > device.size_bytes()) continue;
+        const int error = co_await device.write(at * kBlockBytes, zeros.bytes());
+        if (error != 0) {
+            co_return Error(ErrorCode::io,
+                            fmt::format("device {} cannot be written", device.name()), error);
         }
     }
     co_return Result<void>{};
@@ -205,6 +234,7 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
     encode_superblock(superblock, block.bytes());
     const DeviceLayout layout(label);
     for (io::Device* device : devices) {
+        if (options.force) CO_TRY(co_await erase_old_pool(*device));
         for (const auto& copy : layout.superblock) {
             const int error = co_await device->write(copy[superblock.generation % 2] * kBlockBytes,
                                                      block.bytes());

@@ -370,13 +370,15 @@ TEST_F(HydrationTest, a_read_that_the_hydration_overtakes_gets_the_content) {
     }
 }
 
+io::Task<void> take_away(FilledOrigin& origin) {
+    origin.gone = true;
+    co_return;
+}
+
 // What a hydration without its origin could not do is done when the pool opens with it.
 TEST_F(HydrationTest, goes_on_by_itself_when_the_pool_opens) {
     const Family f = make_family();
-    origin_.before_read = [this]() -> io::Task<void> {
-        origin_.gone = true;
-        co_return;
-    };
+    origin_.before_read = [this] { return take_away(origin_); };
     EXPECT_FALSE(simulator_.run(pool_->hydrate(f.v)).ok());
     origin_.gone = false;
     reopen();

@@ -1,6 +1,7 @@
 #include "dataplane/pool/map_change.h"
 
 #include <algorithm>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -179,6 +180,19 @@ private:
 
 }  // namespace
 
+namespace {
+
+// Holes need no data block, but copy nodes that others share: they leave the last of the reserve
+// to checkpoints and deletions. Writes stopped before (store.cc).
+bool may_copy_nodes(const Core& core, const MapChange& change) {
+    const auto used = std::span(change.address).first(change.count);
+    if (std::ranges::any_of(used, [](BlockAddress address) { return address != 0; })) return true;
+    return core.regions.metadata_headroom() >=
+           2 * core.cache.dirty_count() + 8 + core.regions.reserve_blocks() / 8;
+}
+
+}  // namespace
+
 io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const MapChange& change) {
     // The worst case: every block a record of its own.
     const size_t bytes = change.count * (72 + RecordLog::kFrameBytes);
@@ -191,6 +205,17 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
         if (!room.ok()) {
             give_back(core, change);
             co_return room.take_error();
+        }
+        if (!may_copy_nodes(core, change)) {
+            if (core.regions.quarantine() == 0) {
+                give_back(core, change);
+                co_return Error(ErrorCode::no_space,
+                                fmt::format("pool {} has no space for the map nodes of {}",
+                                            core.label.name, object.record.name));
+            }
+            core.want_checkpoint();
+            co_await core.room.wait();
+            continue;
         }
         Missing missing;
         if (applier.apply(missing, result.skipped)) break;

@@ -88,7 +88,7 @@ protected:
         if (crashed_) return;
         for (size_t i = 0; i < disks_.size(); ++i) images_[i] = disks_[i]->crash_image(policy);
     }
-    Result<void> open(std::vector<size_t> which, OpenOptions options = {}) {
+    Result<void> open(const std::vector<size_t>& which, OpenOptions options = {}) {
         insert();
         std::vector<io::Device*> given;
         for (const size_t i : which) given.push_back(disks_[i].get());
@@ -102,10 +102,10 @@ protected:
         pool_ = *std::move(opened);
         return {};
     }
-    Result<void> open_without(std::vector<size_t> which) {
+    Result<void> open_without(const std::vector<size_t>& which) {
         OpenOptions options;
         options.accept_missing_devices = true;
-        return open(std::move(which), options);
+        return open(which, options);
     }
     void close() {
         const Result<void> closed = simulator_.run(pool_->close());
@@ -118,7 +118,7 @@ protected:
         static_cast<void>(simulator_.run(pool_->close()));
         pool_.reset();
     }
-    fsck::Report check(std::vector<size_t> which) {
+    fsck::Report check(const std::vector<size_t>& which) {
         std::vector<std::unique_ptr<ImageSource>> sources;
         std::vector<fsck::Source*> given;
         for (const size_t i : which) {
@@ -129,8 +129,8 @@ protected:
         options.verify_data = true;
         return fsck::check(given, options);
     }
-    void expect_clean(std::vector<size_t> which) {
-        const fsck::Report report = check(std::move(which));
+    void expect_clean(const std::vector<size_t>& which) {
+        const fsck::Report report = check(which);
         for (const std::string& text : report.problems) ADD_FAILURE() << text;
         for (const std::string& text : report.repairable) ADD_FAILURE() << text;
     }

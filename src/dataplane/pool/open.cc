@@ -16,33 +16,6 @@ namespace {
 // Without a readable first label the second one is searched for; system areas are smaller.
 constexpr uint64_t kLabelSearchBlocks = 262144;
 
-io::Task<Result<Label>> read_label(io::Device& device) {
-    AlignedBuffer block(kBlockBytes);
-    if (device.size_bytes() < kBlockBytes) {
-        co_return Error(ErrorCode::not_found, fmt::format("device {} has only {} bytes",
-                                                          device.name(), device.size_bytes()));
-    }
-    const int error = co_await device.read(0, block.bytes());
-    Result<Label> label = error != 0 ? Result<Label>(Error(ErrorCode::io, "read error", error))
-                                     : decode_label(block.bytes());
-    if (label.ok() || label.error().code() == ErrorCode::unsupported) co_return label;
-    AlignedBuffer window(size_t{1} << 20);
-    const uint64_t blocks =
-        std::min<uint64_t>(device.size_bytes() / kBlockBytes, kLabelSearchBlocks);
-    for (uint64_t at = 1; at < blocks;) {
-        const uint64_t count = std::min<uint64_t>(blocks - at, window.size() / kBlockBytes);
-        const MutableBytes into = window.bytes().first(count * kBlockBytes);
-        if (co_await device.read(at * kBlockBytes, into) == 0) {
-            for (uint64_t i = 0; i < count; ++i) {
-                Result<Label> copy = decode_label(into.subspan(i * kBlockBytes, kBlockBytes));
-                if (copy.ok() && DeviceLayout(*copy).label[1] == at + i) co_return copy;
-            }
-        }
-        at += count;
-    }
-    co_return label.error().with_context(fmt::format("device {}", device.name()));
-}
-
 // Puts the devices in the order of their labels. Errors name the device that does not fit.
 io::Task<Result<std::vector<PoolDevice>>> gather(const std::vector<io::Device*>& devices) {
     std::vector<PoolDevice> ordered;
@@ -283,6 +256,33 @@ void fall_back(Core& core, const Error& why) {
 }
 
 }  // namespace
+
+io::Task<Result<Label>> read_label(io::Device& device) {
+    AlignedBuffer block(kBlockBytes);
+    if (device.size_bytes() < kBlockBytes) {
+        co_return Error(ErrorCode::not_found, fmt::format("device {} has only {} bytes",
+                                                          device.name(), device.size_bytes()));
+    }
+    const int error = co_await device.read(0, block.bytes());
+    Result<Label> label = error != 0 ? Result<Label>(Error(ErrorCode::io, "read error", error))
+                                     : decode_label(block.bytes());
+    if (label.ok() || label.error().code() == ErrorCode::unsupported) co_return label;
+    AlignedBuffer window(size_t{1} << 20);
+    const uint64_t blocks =
+        std::min<uint64_t>(device.size_bytes() / kBlockBytes, kLabelSearchBlocks);
+    for (uint64_t at = 1; at < blocks;) {
+        const uint64_t count = std::min<uint64_t>(blocks - at, window.size() / kBlockBytes);
+        const MutableBytes into = window.bytes().first(count * kBlockBytes);
+        if (co_await device.read(at * kBlockBytes, into) == 0) {
+            for (uint64_t i = 0; i < count; ++i) {
+                Result<Label> copy = decode_label(into.subspan(i * kBlockBytes, kBlockBytes));
+                if (copy.ok() && DeviceLayout(*copy).label[1] == at + i) co_return copy;
+            }
+        }
+        at += count;
+    }
+    co_return label.error().with_context(fmt::format("device {}", device.name()));
+}
 
 io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
                                                   std::vector<io::Device*> devices,

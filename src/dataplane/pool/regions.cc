@@ -95,15 +95,21 @@ uint64_t Regions::data_available() const {
     return available;
 }
 
+bool Regions::nodes_available(uint64_t count) const {
+    return (free_[2] >= count || may_assign(RegionClass::leaf)) &&
+           (free_[3] >= std::min(count, kMetaKept) || unassigned_regions() >= 2);
+}
+
 bool Regions::may_assign(RegionClass wanted) const {
     const size_t unassigned = unassigned_regions();
     const uint64_t usable = region_blocks_ - kRegionFixedBlocks;
+    // Interior nodes need a pair of places: the last one is theirs while they have little else.
+    const bool leaves_pair =
+        unassigned > 0 && free_[3] + (unassigned - 1) / 2 * usable >= kMetaKept;
     switch (wanted) {
         case RegionClass::data:
-            return unassigned > 0 && metadata_headroom() >= reserve_blocks_ + usable;
-        case RegionClass::leaf:
-            // Interior nodes need a pair of places: leaves leave it to them.
-            return unassigned > (free_[3] > 0 ? 0U : 2U);
+            return leaves_pair && metadata_headroom() >= reserve_blocks_ + usable;
+        case RegionClass::leaf: return leaves_pair;
         case RegionClass::meta: return unassigned >= 2;
         case RegionClass::none: break;
     }

@@ -176,6 +176,8 @@ public:
     [[nodiscard]] uint64_t data_available() const;
     // Blocks that nodes could take, in physical blocks, with every unassigned region.
     [[nodiscard]] uint64_t metadata_headroom() const;
+    // Room for `count` more nodes, leaves and interior ones each by themselves.
+    [[nodiscard]] bool nodes_available(uint64_t count) const;
     [[nodiscard]] uint64_t reserve_blocks() const { return reserve_blocks_; }
     [[nodiscard]] uint32_t region_blocks() const { return region_blocks_; }
     [[nodiscard]] uint32_t region_count() const { return static_cast<uint32_t>(regions_.size()); }
@@ -185,6 +187,8 @@ public:
     [[nodiscard]] size_t unassigned_regions() const;
 
 private:
+    static constexpr uint64_t kMetaKept = 60;  // of a checkpoint or two in the smallest pools
+
     struct Maps {
         std::vector<uint64_t> live;  // as persisted
         std::vector<uint64_t> busy;  // live, in flight, changed since: not to be taken

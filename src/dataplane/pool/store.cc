@@ -15,7 +15,7 @@ constexpr int kWriteAttempts = 8;
 // Could the pool take this write, and the nodes it will make necessary?
 bool has_space(const Core& core, size_t blocks) {
     const uint64_t nodes = 2 * core.cache.dirty_count() + 8;
-    return core.regions.data_available() >= blocks &&
+    return core.regions.data_available() >= blocks && core.regions.nodes_available(nodes / 2) &&
            core.regions.metadata_headroom() >= nodes + core.regions.reserve_blocks() / 4;
 }
 
