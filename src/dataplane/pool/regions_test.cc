@@ -364,10 +364,21 @@ TEST_F(RegionsTest, a_journal_that_takes_a_block_twice_is_corrupt) {
     EXPECT_FALSE(replay({{used[0].address + 9, 2}}, {}));
     load(checkpoint());
     EXPECT_TRUE(replay({{used[0].address + 10, 2}}, {{used[0].address, 1}}));
-    EXPECT_TRUE(regions_->freed_by_replay(used[0].address));
-    EXPECT_FALSE(regions_->freed_by_replay(used[0].address + 1));
     EXPECT_EQ(regions_->figures().data, 11U);
     EXPECT_EQ(regions_->quarantine(), 1U);
+}
+
+TEST_F(RegionsTest, a_replay_tells_which_nodes_it_has_freed) {
+    start(1);
+    const std::vector<Run> data = use(2);
+    const std::vector<Run> leaves = use(2, RegionClass::leaf);
+    load(checkpoint());
+    EXPECT_TRUE(
+        parts_->simulator.run(regions_->replay({}, {{data[0].address, 1}, {leaves[0].address, 1}}))
+            .ok());
+    EXPECT_TRUE(regions_->freed_by_replay(leaves[0].address));
+    EXPECT_FALSE(regions_->freed_by_replay(leaves[0].address + 1));
+    EXPECT_FALSE(regions_->freed_by_replay(data[0].address));
 }
 
 TEST_F(RegionsTest, nothing_is_taken_from_a_missing_device_and_it_counts_as_away) {

@@ -83,7 +83,8 @@ protected:
     Regions regions_{
         parts_.simulator, parts_.devices, parts_.checksums, TestDevices::kRegionBlocks, 64, 0};
     BlockIo blocks_{parts_.devices, regions_, parts_.checksums};
-    NodeCache cache_{parts_.simulator, blocks_, regions_, 64};
+    const Epoch newest_ = 1;
+    NodeCache cache_{parts_.simulator, blocks_, regions_, newest_, 64};
     Objects objects_;
     const ObjectId reclaiming_ = 0;
     Lineage lineage_{objects_, reclaiming_};
