@@ -17,10 +17,12 @@ function(stoa_find_system name header library)
     target_link_libraries(stoa_system_${name} INTERFACE "${STOA_${name}_LIBRARY}")
 endfunction()
 
+stoa_find_system(boost_json boost/json.hpp boost_json)
 stoa_find_system(isal isa-l/crc.h isal)
 stoa_find_system(liburing liburing.h uring)
 
 set(STOA_TARGET_fmt fmt::fmt)
+set(STOA_TARGET_boost_json stoa_system_boost_json)
 set(STOA_TARGET_isal stoa_system_isal)
 set(STOA_TARGET_liburing stoa_system_liburing)
 set(STOA_TARGET_cli11 CLI11::CLI11)

@@ -1,0 +1,30 @@
+#include "base/utf8.h"
+
+#include <gtest/gtest.h>
+
+namespace stoa {
+namespace {
+
+TEST(Utf8Test, tells_text_from_bytes) {
+    for (const char* good :
+         {"", "disk",
+          "Gr\xC3\xB6\xC3\x9F"
+          "e",
+          "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF"}) {
+        EXPECT_TRUE(is_utf8(good)) << good;
+    }
+    for (const char* bad :
+         {"\x80", "\xC0\xAF", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80",
+          "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "a\xFF", "\xE2\x82"}) {
+        EXPECT_FALSE(is_utf8(bad)) << bad;
+    }
+}
+
+TEST(Utf8Test, a_prefix_never_cuts_a_character) {
+    EXPECT_EQ(utf8_prefix("a\xE2\x82\xAC", 3), "a");
+    EXPECT_EQ(utf8_prefix("a\xE2\x82\xAC", 4), "a\xE2\x82\xAC");
+    EXPECT_EQ(utf8_prefix("\xE2\x82\xAC", 2), "");
+}
+
+}  // namespace
+}  // namespace stoa
