@@ -8,7 +8,9 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -92,14 +94,18 @@ Result<void> make_directories(const std::string& path) {
     return {};
 }
 
-Result<FileDescriptor> lock_file(const std::string& path) {
+Result<FileDescriptor> lock_file(const std::string& path, uint32_t wait_ms) {
     FileDescriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
     if (!file.is_open()) return system_error("file " + path + ": cannot open", errno);
-    if (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
-        if (errno == EWOULDBLOCK) {
+    constexpr std::chrono::milliseconds kEvery(20);
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::milliseconds(wait_ms);
+    while (::flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EINTR) continue;
+        if (errno != EWOULDBLOCK) return system_error("file " + path + ": cannot lock", errno);
+        if (std::chrono::steady_clock::now() >= give_up) {
             return Error(ErrorCode::busy, "file " + path + ": another process holds its lock");
         }
-        return system_error("file " + path + ": cannot lock", errno);
+        std::this_thread::sleep_for(kEvery);
     }
     return file;
 }

@@ -12,6 +12,8 @@ namespace stoa::service {
 
 namespace {
 
+constexpr uint32_t kLockWaitMs = 5000;
+
 // The first of the usual places that is on tmpfs: its content must not survive the host.
 Result<std::string> choose_runtime(const std::string& wanted, const std::string& instance) {
     if (!wanted.empty()) {
@@ -42,7 +44,7 @@ Result<std::string> choose_runtime(const std::string& wanted, const std::string&
 Result<std::unique_ptr<Service>> Service::create(io::Reactor& reactor, ServiceOptions options) {
     const std::string directory = options.root + "/blockd";
     TRY(io::make_directories(directory));
-    TRY_ASSIGN(io::FileDescriptor lock, io::lock_file(directory + "/lock"));
+    TRY_ASSIGN(io::FileDescriptor lock, io::lock_file(directory + "/lock", kLockWaitMs));
     TRY_ASSIGN(auto state, StateFile::open(reactor, directory + "/state.json"));
     TRY_ASSIGN(std::string runtime, choose_runtime(options.runtime, state->state.instance));
     return std::unique_ptr<Service>(new Service(reactor, std::move(options), std::move(lock),
