@@ -65,7 +65,8 @@ private:
         const uint64_t done = report_.blocks_checked * kBlockBytes;
         const uint64_t due = started_ns_ + done * 1'000 / options_.bytes_per_second * 1'000'000;
         while (!core_.closing && !stopped_ && core_.executor.now_ns() < due) {
-            co_await core_.executor.sleep_until(std::min(due, core_.executor.now_ns() + kStepNs));
+            const uint64_t left = due - std::min(due, core_.executor.now_ns());
+            co_await core_.executor.sleep_ns(std::min(left, kStepNs));
             tell_progress();
         }
     }

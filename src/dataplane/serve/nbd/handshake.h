@@ -17,7 +17,7 @@ namespace stoa::nbd {
 class TlsUpgrade {
 public:
     virtual ~TlsUpgrade() = default;
-    virtual io::Task<Result<std::unique_ptr<io::Stream>>> accept(
+    virtual io::Task<Result<std::unique_ptr<io::Stream>>> encrypt(
         std::unique_ptr<io::Stream> plain) = 0;
 };
 
