@@ -107,6 +107,7 @@ struct Core {
     io::Condition work;             // background work made progress (settle() waits)
     io::Condition reclaim_signal;   // something for the reclaimer
     std::optional<Error> background_error;
+    uint32_t holds = 0;             // of all objects
     bool mark_clean = false;        // the next checkpoint is the last one
     std::vector<std::unique_ptr<VolumeHandle>> handles;
     Counters counters;
