@@ -38,6 +38,13 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
     devices.list = std::move(pool_devices);
     devices.list.reserve(kDevicesMax);  // a device is added while others are written
     regions.set_blocks(blocks);
+    devices.on_host_full([this](const PoolDevice& device, bool full) {
+        event(fmt::format("{} device {} of pool {} {}",
+                          full ? "the file system below" : "no write to", device.device->name(),
+                          label.name,
+                          full ? "is full: writes wait until it has space" : "waits any more"));
+        wake_writers();
+    });
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;
     dirty_limit = std::max<uint64_t>(cache.nodes_max() / 2, 16);
@@ -56,6 +63,11 @@ void Core::fail(Error reason) {
     blocks.set_writable(false);
     event("pool " + label.name + " is read-only now: " + read_only_reason);
     wake_all();
+}
+
+void Core::wake_writers() {
+    room.notify_all();
+    commit_done.notify_all();
 }
 
 void Core::wake_all() {
@@ -122,6 +134,9 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, RoomOptions wanted) {
         if (!writable()) co_return read_only_error();
         if (closing && !wanted.even_when_closing) {
             co_return Error(ErrorCode::cancelled, "the pool is closing");
+        }
+        if (gives_up(wanted.give_up)) {
+            co_return Error(ErrorCode::cancelled, "the request was held and is dropped");
         }
         if (RecordLog::kFrameBytes + bytes + kKept > log.capacity()) {
             co_return Error(ErrorCode::invalid_argument,

@@ -36,6 +36,7 @@ class VolumeHandle;
 struct RoomOptions {
     bool even_when_closing = false;
     bool makes_nodes = false;  // changes of maps; snapshots and names copy none
+    const bool* give_up = nullptr;  // while the host of a device is full
 };
 
 struct Core {
@@ -120,6 +121,12 @@ struct Core {
     // The pool accepts no changes any more; everybody who waits is told.
     void fail(Error reason);
     void wake_all();
+    // Who waits for room or a commit looks again whether to give up.
+    void wake_writers();
+    // A request ends early only if what it waits for may never come: its host is full.
+    [[nodiscard]] bool gives_up(const bool* wanted) const {
+        return wanted != nullptr && *wanted && devices.host_full();
+    }
     // Appends an encoded record; needs log.fits().
     void append(ConstBytes record);
     // Waits until a record of `bytes` may be applied: room in the log and in the journal and, if it

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/pool/damage.h"
+
 namespace stoa::pool {
 
 namespace {
@@ -200,8 +202,10 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
     Applier applier(core, object, change);
     Entry lost;  // the leaf to be changed, which cannot be read
     for (;;) {
-        Result<void> room = co_await core.wait_for_room(
-            bytes, {.even_when_closing = change.even_when_closing, .makes_nodes = true});
+        Result<void> room =
+            co_await core.wait_for_room(bytes, {.even_when_closing = change.even_when_closing,
+                                                .makes_nodes = true,
+                                                .give_up = change.give_up});
         if (!room.ok()) {
             give_back(core, change);
             co_return room.take_error();
@@ -268,16 +272,26 @@ io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex blo
     }
 }
 
+namespace {
+
+constexpr size_t kSkipsAtOnce = 1024;  // of holes that are there already
+
+}  // namespace
+
 io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first, uint64_t count,
-                                   bool even_when_closing) {
+                                   bool even_when_closing, const bool* give_up) {
+    const BlockIndex begin = first;
     const BlockIndex end = first + count;
+    size_t skips = 0;
     MapChange change;
     change.even_when_closing = even_when_closing;
+    change.give_up = give_up;
     while (first < end) {
         const Result<Found> found = co_await look_up(core, object, first);
         if (!found.ok() && found.error().code() != ErrorCode::corrupt) co_return found.error();
         if (found.ok() && found->leaf == nullptr && is_hole_already(object, found->subtree)) {
             first = std::min(end, found->end(first));
+            if (++skips % kSkipsAtOnce == 0) co_await core.executor.yield();
             continue;
         }
         change.first = first;
@@ -288,6 +302,7 @@ io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first,
         // A large range is many small steps: others run in between.
         co_await core.executor.yield();
     }
+    if (object.damage_count > 0) co_await clear_damage(core, object, begin, count);
     co_return Result<void>{};
 }
 

@@ -94,6 +94,7 @@ io::Task<void> resume_hydration(Core& core, Uuid volume) {
 }
 
 void start_background(Core& core) {
+    core.devices.start_waiting();
     core.background.spawn(run_committer(core));
     core.background.spawn(run_checkpointer(core));
     core.workers.spawn(run_prover(core));
@@ -133,6 +134,7 @@ io::Task<Result<void>> Pool::close() {
     Core& core = impl_->core();
     CHECK(!impl_->closed);
     core.closing = true;
+    core.devices.stop_waiting();
     core.wake_all();
     for (const auto& handle : core.handles) co_await handle->close();
     core.handles.clear();
@@ -181,7 +183,8 @@ PoolInfo Pool::info() const {
         const PoolDevice& device = core.devices.list[d];
         const bool here = device.device != nullptr;
         info.devices.push_back({core.superblock.devices[d].uuid, here ? device.device->name() : "",
-                                here ? device.device->size_bytes() : 0, !device.is_member()});
+                                here ? device.device->size_bytes() : 0, !device.is_member(),
+                                device.waiting > 0});
     }
     return info;
 }

@@ -147,6 +147,7 @@ struct PoolInfo {
         std::string name;
         uint64_t size_bytes = 0;
         bool missing = false;  // or given, but not resynchronized (the pool is read-only)
+        bool host_full = false;  // writes wait until the file system below it has space
     };
     std::vector<DeviceInfo> devices;
 };

@@ -192,7 +192,10 @@ io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes in
 
 io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count,
                                                   const std::byte* from) {
-    CO_TRY(co_await hold_while_full(core_, count, closing_, when_full_));
+    // Zeros take no block: they go the way of a discard, also in a full pool.
+    if (!is_zero({from, count * kBlockBytes})) {
+        CO_TRY(co_await hold_while_full(core_, count, closing_, when_full_));
+    }
     BouncePool::Buffer bounce = core_.bounce.ready(count * kBlockBytes)
                                     ? core_.bounce.take_now(count * kBlockBytes)
                                     : co_await core_.bounce.acquire(count * kBlockBytes);
@@ -202,9 +205,16 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
     change.count = count;
     change.content = bounce.data();
     CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full_));
+    change.give_up = &closing_;
     core_.data_since_commit += count * kBlockBytes;
-    CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
-    static_cast<void>(done);
+    Result<MapChangeResult> done = co_await change_map(core_, object_, change);
+    while (!done.ok() && done.error().code() == ErrorCode::no_space &&
+           when_full_ == WhenFull::hold) {
+        // Zeros, for which even the reserve has no map nodes: held like any other write.
+        CO_TRY(co_await hold_while_full(core_, 1, closing_, when_full_));
+        done = co_await change_map(core_, object_, change);
+    }
+    CO_TRY(done);
     if (object_.damage_count > 0) co_await clear_damage(core_, object_, first, count);
     co_return Result<void>{};
 }
@@ -222,11 +232,14 @@ io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstB
         change.first = block;
         change.count = 1;
         change.content = bounce.data();
+        change.give_up = &closing_;
         if (!MUTANT(21)) change.expected = &seen;
         CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full_));
         CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
-        if (done.skipped == 0) co_return Result<void>{};
+        if (done.skipped == 0) break;
     }
+    if (object_.damage_count > 0) co_await clear_damage(core_, object_, block, 1);
+    co_return Result<void>{};
 }
 
 io::Task<Result<void>> VolumeHandle::write_range(uint64_t offset_bytes, ConstBytes from) {
@@ -256,7 +269,7 @@ io::Task<Result<void>> VolumeHandle::write(uint64_t offset_bytes, ConstBytes fro
     CO_TRY(check_payload(from.size()));
     const Operation operation(*this);
     CO_TRY(co_await write_range(offset_bytes, from));
-    if (options.force_unit_access) CO_TRY(co_await make_durable(core_));
+    if (options.force_unit_access) CO_TRY(co_await make_durable(core_, &closing_));
     co_return Result<void>{};
 }
 
@@ -264,7 +277,7 @@ io::Task<Result<void>> VolumeHandle::flush() {
     CO_TRY(check(0, 0, false));
     const Operation operation(*this);
     if (core_.options.read_only) co_return Result<void>{};
-    co_return co_await make_durable(core_);
+    co_return co_await make_durable(core_, &closing_);
 }
 
 io::Task<Result<void>> VolumeHandle::discard(uint64_t offset_bytes, uint64_t length_bytes) {
@@ -276,7 +289,7 @@ io::Task<Result<void>> VolumeHandle::discard(uint64_t offset_bytes, uint64_t len
     const BlockIndex end = end_bytes == object_.record.size_bytes ? object_.record.size_blocks()
                                                                   : end_bytes / kBlockBytes;
     if (end <= first) co_return Result<void>{};
-    co_return co_await punch_holes(core_, object_, first, end - first, false);
+    co_return co_await punch_holes(core_, object_, first, end - first, false, &closing_);
 }
 
 io::Task<Result<void>> VolumeHandle::write_zeroes(uint64_t offset_bytes, uint64_t length_bytes,
@@ -295,12 +308,12 @@ io::Task<Result<void>> VolumeHandle::write_zeroes(uint64_t offset_bytes, uint64_
         } else {
             take = left - left % kBlockBytes;
             CO_TRY(co_await punch_holes(core_, object_, offset / kBlockBytes, take / kBlockBytes,
-                                        false));
+                                        false, &closing_));
         }
         offset += take;
         left -= take;
     }
-    if (options.force_unit_access) CO_TRY(co_await make_durable(core_));
+    if (options.force_unit_access) CO_TRY(co_await make_durable(core_, &closing_));
     co_return Result<void>{};
 }
 
@@ -343,7 +356,7 @@ io::Task<Result<void>> zero_tail(Core& core, Object& object) {
 
 io::Task<void> VolumeHandle::close() {
     closing_ = true;
-    core_.room.notify_all();
+    core_.wake_writers();
     if (MUTANT(22)) co_return;  // does not wait for writes in flight
     while (in_flight_ > 0) co_await idle_.wait();
 }
