@@ -320,7 +320,9 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
             loaded = tables.take_error();
         } else {
             core->tables = std::move(tables->tables);
-            core->regions.set_bad_blocks(superblock.bad_blocks);
+            core->regions.set_bad_blocks(
+                {0, superblock.bad_blocks - superblock.bad_leaves - superblock.bad_doubled,
+                 superblock.bad_leaves, superblock.bad_doubled});
             loaded = core->regions.load_table(std::move(tables->regions), superblock.devices);
         }
         if (loaded.ok()) {
