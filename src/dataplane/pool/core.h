@@ -102,6 +102,7 @@ struct Core {
     bool background_stopped = false;
     std::optional<Error> failure;   // read-only since
     std::string read_only_reason;
+    bool objects_lost = false;      // parents and volumes of others may be among them; read-only
     io::TaskGroup workers;     // reclaim, proofs, idleness: stopped first
     io::TaskGroup background;  // commits and checkpoints, which the workers need
     io::Mutex structure_lock;       // one structural change at a time

@@ -10,6 +10,10 @@ namespace stoa::pool {
 // Errors: corrupt (an item names an object that does not exist; only damaged journals do).
 Result<void> apply_structure(Core& core, const StructureRecord& change);
 
+// The same where objects are lost (Core::objects_lost): what does not concern them is applied, what
+// was made from them is lost as well.
+void apply_structure_to_rest(Core& core, const StructureRecord& change);
+
 // Applies and records, if the log has room; else does nothing and returns false.
 [[nodiscard]] bool apply_structure_if_room(Core& core, const StructureRecord& change);
 
