@@ -85,7 +85,9 @@ io::Task<Result<void>> make_durable(Core& core, const bool* give_up) {
     while (core.durable_sequence < sequence) {
         if (!core.writable()) co_return core.read_only_error();
         if (core.gives_up(give_up)) {
-            co_return Error(ErrorCode::cancelled, "the flush was held and is dropped");
+            co_return Error(ErrorCode::cancelled,
+                            fmt::format("a flush waited for space below pool {} and is dropped",
+                                        core.label.name));
         }
         if (core.wanted_sequence < sequence) {
             core.wanted_sequence = sequence;

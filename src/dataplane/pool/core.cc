@@ -53,7 +53,13 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
 Core::~Core() = default;
 
 Error Core::read_only_error() const {
-    return {ErrorCode::read_only, "the pool is read-only: " + read_only_reason};
+    return {ErrorCode::read_only,
+            fmt::format("pool {} is read-only: {}", label.name,
+                        read_only_reason.empty() ? "it was opened so" : read_only_reason)};
+}
+
+Error Core::closing_error() const {
+    return {ErrorCode::cancelled, fmt::format("pool {} is closing", label.name)};
 }
 
 void Core::fail(Error reason) {
@@ -133,14 +139,19 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, RoomOptions wanted) {
     for (;;) {
         if (!writable()) co_return read_only_error();
         if (closing && !wanted.even_when_closing) {
-            co_return Error(ErrorCode::cancelled, "the pool is closing");
+            co_return closing_error();
         }
         if (gives_up(wanted.give_up)) {
-            co_return Error(ErrorCode::cancelled, "the request was held and is dropped");
+            co_return Error(
+                ErrorCode::cancelled,
+                fmt::format("a request waited for space below pool {} and is dropped", label.name));
         }
         if (RecordLog::kFrameBytes + bytes + kKept > log.capacity()) {
             co_return Error(ErrorCode::invalid_argument,
-                            "the change is too large for the log of acknowledged writes");
+                            fmt::format("a change of {} bytes is too large for the log of "
+                                        "acknowledged writes of pool {}, which has {}; make it in "
+                                        "smaller parts",
+                                        bytes, label.name, log.capacity()));
         }
         const uint64_t used = ring_blocks_wanted();
         const uint64_t ring = journal.ring_blocks();

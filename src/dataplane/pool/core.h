@@ -116,6 +116,7 @@ struct Core {
 
     [[nodiscard]] bool writable() const { return !options.read_only && !failure; }
     [[nodiscard]] Error read_only_error() const;
+    [[nodiscard]] Error closing_error() const;
     void event(const std::string& text) const {
         if (options.events) options.events(text);
     }

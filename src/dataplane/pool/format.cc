@@ -236,7 +236,9 @@ Result<Superblock> decode_superblock(ConstBytes block) {
         return corrupt("superblock fails its checksum");
     }
     if (load_le<uint32_t>(p + 12) != kFormatVersion) {
-        return Error(ErrorCode::unsupported, "superblock of another format version");
+        return Error(ErrorCode::unsupported,
+                     fmt::format("superblock of format version {}, this program knows version {}",
+                                 load_le<uint32_t>(p + 12), kFormatVersion));
     }
     Superblock s;
     s.pool = get_uuid(p + 16);

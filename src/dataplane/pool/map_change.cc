@@ -214,7 +214,8 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
             if (core.regions.quarantine() == 0) {
                 give_back(core, change);
                 co_return Error(ErrorCode::no_space,
-                                fmt::format("pool {} has no space for the map nodes of {}",
+                                fmt::format("pool {} has no space for the map nodes of {}; delete "
+                                            "something or add a device",
                                             core.label.name, object.record.name));
             }
             core.want_checkpoint();
@@ -258,10 +259,11 @@ io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex blo
             co_return found;
         }
         const ObjectId id = object.record.id;
+        const std::string name = object.record.name;
         const Result<Node*> loaded =
             co_await core.cache.load(found.missing.entry, found.missing.level);
         if (core.objects.find(id) != &object) {
-            co_return Error(ErrorCode::not_found, "the volume or snapshot was deleted meanwhile");
+            co_return Error(ErrorCode::not_found, fmt::format("{} was deleted meanwhile", name));
         }
         if (!loaded.ok()) {
             const uint64_t span = entry_blocks(found.missing.level + 1);

@@ -129,7 +129,9 @@ io::Task<Result<Tables>> load_tables(Devices& devices, const Checksums& checksum
     Tables loaded;
     loaded.tables.resize(label.table_blocks);
     if (superblock.region_count > label.regions_max) {
-        co_return Error(ErrorCode::corrupt, "superblock counts more regions than there can be");
+        co_return Error(ErrorCode::corrupt,
+                        fmt::format("superblock counts {} regions, there can be {}",
+                                    superblock.region_count, label.regions_max));
     }
     AlignedBuffer block(kBlockBytes);
     const auto copies_of = [&](auto position) {
@@ -338,8 +340,9 @@ io::Task<Result<Label>> read_label(io::Device& device) {
                                                           device.name(), device.size_bytes()));
     }
     const int error = co_await device.read(0, block.bytes());
-    Result<Label> label = error != 0 ? Result<Label>(Error(ErrorCode::io, "read error", error))
-                                     : decode_label(block.bytes());
+    Result<Label> label =
+        error != 0 ? Result<Label>(Error(ErrorCode::io, "its label cannot be read", error))
+                   : decode_label(block.bytes());
     if (label.ok() || label.error().code() == ErrorCode::unsupported) co_return label;
     AlignedBuffer window(size_t{1} << 20);
     const uint64_t blocks =
@@ -392,7 +395,8 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
                 std::make_unique<Core>(executor, options, label, std::move(list), superblock);
             Result<void> loaded = co_await load_state(*core, accepts_lost_objects);
             if (!loaded.ok()) {
-                last = loaded.take_error();
+                last = loaded.error().with_context(
+                    fmt::format("pool '{}', generation {}", label.name, superblock.generation));
                 core->event(last.message());
                 continue;
             }

@@ -292,15 +292,16 @@ io::Task<Result<block::Volume*>> Pool::attach(Uuid uuid, bool read_only) {
     const bool snapshot = object->record.kind == ObjectKind::snapshot;
     if (!read_only && snapshot) {
         co_return Error(ErrorCode::read_only, fmt::format("snapshot {} can only be attached "
-                                                          "read-only",
-                                                          object->record.name));
+                                                          "read-only; clone it to write",
+                                                          full_name(core, *object)));
     }
     if (!read_only && !core.writable()) co_return core.read_only_error();
     if (!read_only && object->written_by_attachment) {
-        co_return Error(ErrorCode::in_use, fmt::format("volume {} is attached for writing already",
+        co_return Error(ErrorCode::in_use, fmt::format("volume {} is attached for writing already; "
+                                                       "detach it there, or attach it read-only",
                                                        object->record.name));
     }
-    if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+    if (core.closing) co_return core.closing_error();
     core.handles.push_back(std::make_unique<VolumeHandle>(core, *object, read_only));
     ++object->readers;
     if (!read_only) object->written_by_attachment = true;
@@ -356,7 +357,7 @@ io::Task<Result<void>> Pool::settle() {
     core.reclaim_signal.notify_all();
     while (reclaim_pending(core)) {
         if (!core.writable()) co_return core.read_only_error();
-        if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+        if (core.closing) co_return core.closing_error();
         if (core.background_error) co_return *core.background_error;
         co_await core.work.wait();
     }
@@ -368,7 +369,7 @@ io::Task<Result<void>> Pool::hydrate(Uuid volume) { return hydrate_volume(impl_-
 io::Task<Result<void>> Pool::checkpoint() {
     Core& core = impl_->core();
     if (!core.writable()) co_return core.read_only_error();
-    if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+    if (core.closing) co_return core.closing_error();
     const uint64_t target = core.checkpoints_done + (core.checkpoint_lock.is_locked() ? 2 : 1);
     while (core.checkpoints_done < target) {
         if (!core.writable()) co_return core.read_only_error();

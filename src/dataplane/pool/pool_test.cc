@@ -335,5 +335,68 @@ TEST_F(PoolTest, a_checkpoint_goes_on_while_two_trees_are_compared) {
     simulator_.run(group.join());
 }
 
+// Each names the object and says what to do.
+TEST_F(PoolTest, messages_name_what_they_are_about) {
+    create();
+    const Uuid id = make_volume("db");
+    const Uuid monday = snapshot(id, "monday");
+    block::Volume* reader = attach(monday, true);
+    const auto message = [](const auto& result) {
+        return result.ok() ? std::string("none") : result.error().message();
+    };
+    EXPECT_EQ(message(simulator_.run(pool_->delete_snapshot(monday))),
+              "snapshot db@monday is attached (1 times); detach it to delete it");
+    EXPECT_EQ(message(simulator_.run(pool_->attach(monday, false))),
+              "snapshot db@monday can only be attached read-only; clone it to write");
+    std::vector<std::byte> odd(100);
+    EXPECT_EQ(message(simulator_.run(reader->read(0, odd))),
+              "offset 0 or length 100 in monday is not a multiple of 512");
+    VolumeSpec spec;
+    spec.name = "copy";
+    spec.size_bytes = 512;
+    EXPECT_EQ(message(simulator_.run(pool_->clone(monday, spec))),
+              "a clone copy of 512 bytes is not possible: snapshot db@monday has 4194304, and "
+              "sizes are multiples of 512 up to 16 TiB");
+    spec.size_bytes = 100;
+    EXPECT_EQ(
+        message(simulator_.run(pool_->create_volume(spec))),
+        "volume copy of 100 bytes is not possible: sizes are multiples of 512, from 512 bytes "
+        "to 16 TiB");
+}
+
+// A clone is made independent while its deleted parent is being reclaimed: one waits for the other.
+TEST_F(PoolTest, flattening_and_the_reclaim_of_the_parent_do_not_meet) {
+    for (uint64_t delay_ms = 0; delay_ms < 40; delay_ms += 4) {
+        fresh_disk(io::sim::Medium(io::sim::Image(24 * kMiB)));
+        create();
+        const Uuid id = make_volume("db", 16 * kMiB);
+        block::Volume* volume = attach(id);
+        constexpr uint64_t kBlocks = 1500;
+        for (uint64_t i = kBlocks; i > 0; --i) write(volume, (i - 1) * 8192, filled(4096, 1));
+        simulator_.run(pool_->detach(volume));
+        const Uuid monday = snapshot(id, "monday");
+        VolumeSpec spec;
+        spec.name = "copy";
+        const Uuid copy = *simulator_.run(pool_->clone(monday, spec));
+        volume = attach(copy);
+        for (uint64_t i = 0; i < kBlocks; i += 3) {
+            ASSERT_TRUE(simulator_.run(volume->discard(i * 8192, 8192)).ok());
+        }
+        ASSERT_TRUE(simulator_.run(pool_->delete_volume(id)).ok());
+        simulator_.run_for(delay_ms * 1'000'000);
+        const Result<void> flat = simulator_.run(pool_->flatten(copy));
+        EXPECT_TRUE(flat.ok()) << flat.error().message();
+        EXPECT_TRUE(simulator_.run(pool_->settle()).ok());
+        EXPECT_TRUE(pool_->snapshots({}).empty());
+        EXPECT_TRUE(simulator_.run(pool_->checkpoint()).ok());
+        for (uint64_t i = 0; i < kBlocks; ++i) {
+            const auto expected = i % 3 == 0 ? std::vector<std::byte>(4096) : filled(4096, 1);
+            ASSERT_EQ(read(volume, i * 8192, 4096), expected) << i;
+        }
+        EXPECT_EQ(pool_->info().space.data, kBlocks / 3 * 2);
+        close();
+    }
+}
+
 }  // namespace
 }  // namespace stoa::pool

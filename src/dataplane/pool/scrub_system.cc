@@ -130,7 +130,7 @@ io::Task<Result<void>> scrub_system_area(Core& core, ScrubReport& report) {
     report.blocks_repaired += co_await mend_superblocks(core);
     report.blocks_repaired += co_await mend_tables(core);
     for (uint32_t region = 0; region < core.regions.region_count(); ++region) {
-        if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+        if (core.closing) co_return core.closing_error();
         // Between two checkpoints: they move a bitmap from one slot to the other.
         const io::Mutex::Guard guard = co_await core.checkpoint_lock.lock();
         report.blocks_repaired += co_await core.regions.mend_bitmap(region);

@@ -146,6 +146,12 @@ io::Task<Result<void>> commit_structure(Core& core, StructureRecord change,
     co_return co_await make_durable(core);
 }
 
+std::string full_name(const Core& core, const Object& object) {
+    if (object.record.kind != ObjectKind::snapshot) return object.record.name;
+    const Object* volume = core.objects.find(object.record.volume);
+    return fmt::format("{}@{}", volume == nullptr ? "?" : volume->record.name, object.record.name);
+}
+
 bool is_gone(const Core& core, const Object& object) {
     if (object.record.has(ObjectRecord::kDeleted)) return true;
     if (object.record.kind != ObjectKind::snapshot) return false;

@@ -43,6 +43,9 @@ Result<Object*> find_live_snapshot(Core& core, const Uuid& snapshot);
 Result<Object*> find_live_tree(Core& core, const Uuid& uuid);
 
 // Is the snapshot gone for users (itself deleted, or its volume)?
+// For messages: volume, or volume@snapshot.
+[[nodiscard]] std::string full_name(const Core& core, const Object& object);
+
 [[nodiscard]] bool is_gone(const Core& core, const Object& object);
 
 }  // namespace stoa::pool

@@ -145,7 +145,10 @@ io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
         Missing missing = shared.missing;
         if (!missing.any() && !shared.found) {
             if (cursor >= kBlocksPerTree) co_return Result<void>{};
-            co_return Error(ErrorCode::busy, "the parent gained data while it was copied");
+            co_return Error(ErrorCode::busy,
+                            fmt::format("the parent of volume {} gained data while it was copied; "
+                                        "flatten it again",
+                                        object.record.name));
         }
         Node* leaf = missing.any()
                          ? nullptr
@@ -185,7 +188,7 @@ io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
 }  // namespace
 
 Result<void> still_here(Core& core, const Uuid& volume) {
-    if (core.closing) return Error(ErrorCode::cancelled, "the pool is closing");
+    if (core.closing) return core.closing_error();
     TRY_ASSIGN(Object * object, find_live_volume(core, volume));
     static_cast<void>(object);
     return {};

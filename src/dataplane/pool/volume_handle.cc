@@ -21,14 +21,16 @@ bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % kDirect
 
 Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes, bool changes) const {
     const ObjectRecord& record = object_.record;
-    if (closing_) return Error(ErrorCode::cancelled, "the volume is being detached");
+    if (closing_) {
+        return Error(ErrorCode::cancelled, fmt::format("{} is being detached", record.name));
+    }
     if (changes && read_only_) {
         return Error(ErrorCode::read_only, fmt::format("{} is attached read-only", record.name));
     }
     if (offset_bytes % kSectorBytes != 0 || length_bytes % kSectorBytes != 0) {
         return Error(ErrorCode::invalid_argument,
-                     fmt::format("offset {} or length {} is not a multiple of 512", offset_bytes,
-                                 length_bytes));
+                     fmt::format("offset {} or length {} in {} is not a multiple of 512",
+                                 offset_bytes, length_bytes, record.name));
     }
     if (offset_bytes > record.size_bytes || length_bytes > record.size_bytes - offset_bytes) {
         return Error(ErrorCode::out_of_range,
@@ -42,11 +44,11 @@ Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes, b
 namespace {
 
 // A request with a payload takes that much memory.
-Result<void> check_payload(size_t bytes) {
+Result<void> check_payload(const ObjectRecord& record, size_t bytes) {
     if (bytes <= kRequestBytesMax) return {};
-    return Error(ErrorCode::invalid_argument, fmt::format("a request of {} bytes is too long: at "
-                                                          "most {}",
-                                                          bytes, kRequestBytesMax));
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("a request of {} bytes to {} is too long: at most {}", bytes,
+                             record.name, kRequestBytesMax));
 }
 
 }  // namespace
@@ -161,7 +163,7 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
 
 io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes into) {
     CO_TRY(check(offset_bytes, into.size(), false));
-    CO_TRY(check_payload(into.size()));
+    CO_TRY(check_payload(object_.record, into.size()));
     const Operation operation(*this);
     std::byte* to = into.data();
     uint64_t offset = offset_bytes;
@@ -194,7 +196,7 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
                                                   const std::byte* from) {
     // Zeros take no block: they go the way of a discard, also in a full pool.
     if (!is_zero({from, count * kBlockBytes})) {
-        CO_TRY(co_await hold_while_full(core_, count, closing_, when_full_));
+        CO_TRY(co_await hold_while_full(core_, object_, count, closing_, when_full_));
     }
     BouncePool::Buffer bounce = core_.bounce.ready(count * kBlockBytes)
                                     ? core_.bounce.take_now(count * kBlockBytes)
@@ -211,7 +213,7 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
     while (!done.ok() && done.error().code() == ErrorCode::no_space &&
            when_full_ == WhenFull::hold) {
         // Zeros, for which even the reserve has no map nodes: held like any other write.
-        CO_TRY(co_await hold_while_full(core_, 1, closing_, when_full_));
+        CO_TRY(co_await hold_while_full(core_, object_, 1, closing_, when_full_));
         done = co_await change_map(core_, object_, change);
     }
     CO_TRY(done);
@@ -221,7 +223,7 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
 
 io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstBytes from) {
     const BlockIndex block = offset_bytes / kBlockBytes;
-    CO_TRY(co_await hold_while_full(core_, 1, closing_, when_full_));
+    CO_TRY(co_await hold_while_full(core_, object_, 1, closing_, when_full_));
     BouncePool::Buffer bounce = co_await core_.bounce.acquire(kBlockBytes);
     for (;;) {
         CO_TRY_ASSIGN(const Found found, co_await look_up(core_, object_, block));
@@ -266,7 +268,7 @@ io::Task<Result<void>> VolumeHandle::write_range(uint64_t offset_bytes, ConstByt
 io::Task<Result<void>> VolumeHandle::write(uint64_t offset_bytes, ConstBytes from,
                                            block::WriteOptions options) {
     CO_TRY(check(offset_bytes, from.size(), true));
-    CO_TRY(check_payload(from.size()));
+    CO_TRY(check_payload(object_.record, from.size()));
     const Operation operation(*this);
     CO_TRY(co_await write_range(offset_bytes, from));
     if (options.force_unit_access) CO_TRY(co_await make_durable(core_, &closing_));
