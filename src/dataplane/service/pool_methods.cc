@@ -83,6 +83,7 @@ io::Task<Result<rpc::TaskRef>> Service::pool_scrub(rpc::PoolScrub request) {
             return !control.cancelled;
         };
         CO_TRY_ASSIGN(const pool::ScrubReport report, co_await of.scrub(std::move(options)));
+        if (control.cancelled) co_return Error(ErrorCode::cancelled, "cancelled, as asked");
         co_return to_json(
             rpc::ScrubResult{report.blocks_checked, report.blocks_repaired, report.blocks_damaged});
     };
