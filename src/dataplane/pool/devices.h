@@ -50,8 +50,8 @@ public:
                         const bool* give_up = nullptr);
     // The same without waiting.
     io::Task<int> write_once(size_t device, uint64_t block, ConstBytes from);
-    // Before a write that was not done for ENOSPC is tried again: a quarter of a second. False: it
-    // is not to be tried again.
+    // Before a write that was not done for ENOSPC is tried again: a quarter of a second, or until
+    // it is given up, when it is tried for the last time. False: it is not to be tried again.
     io::Task<bool> pause_for_host(const bool* give_up = nullptr);
     // From here on, until stop_waiting(), writes wait for the host.
     void start_waiting() { waits_ = true; }
