@@ -48,7 +48,7 @@ private:
         const uint64_t changes = before == nullptr ? 0 : before->changes;
         const uint64_t damaged = report_.blocks_damaged;
         while (cursor < kBlocksPerTree && !stopped_) {
-            if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+            if (core_.closing) co_return core_.closing_error();
             CO_TRY_ASSIGN(cursor, co_await scrub_piece(id, cursor));
             // Only now: who waits for room must not keep blocks from being reused.
             for (const DamagedBlocks& bad : std::exchange(bad_, {})) CO_TRY(co_await note(id, bad));
@@ -233,7 +233,7 @@ private:
         for (const DamagedBlocks& range : damaged_blocks(core_, id)) {
             BlockIndex good_from = range.first;
             for (BlockIndex block = range.first; block < range.first + range.count; ++block) {
-                if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+                if (core_.closing) co_return core_.closing_error();
                 if (co_await reads_right(id, block)) continue;
                 CO_TRY(co_await take_off_list(id, good_from, block));
                 good_from = block + 1;
