@@ -13,12 +13,12 @@
 namespace stoa::nbd {
 
 struct ClientOptions {
-    io::Address address;
-    std::string export_name;
+    io::Address address = {};
+    std::string export_name = {};
     // Outlives the client. Given: the server must speak TLS too. nullptr: in the clear.
     io::TlsContext* tls = nullptr;
     // Metadata contexts besides base:allocation; a server need not know them.
-    std::vector<std::string> contexts;
+    std::vector<std::string> contexts = {};
     bool read_only = false;  // false: an export that is read-only is refused
     // The server never forgets what it has acknowledged, even if it is killed (as stoa-blockd).
     bool server_keeps_acknowledged = false;
