@@ -13,6 +13,12 @@ sim=build/release/tests/sim/sim_test
 run_lint() { tools/lint.sh; }
 run_unit() { build release && ctest --test-dir build/release -LE sim --verbose; }
 run_asan() { build asan && ctest --test-dir build/asan -LE sim --verbose; }
+run_interop() { build release && /usr/bin/python3 tests/interop/run.py; }
+run_interop_asan() {
+    build asan && STOA_BINARIES=build/asan/src/apps STOA_KILLS=3 \
+        ASAN_OPTIONS=detect_leaks=1 /usr/bin/python3 tests/interop/run.py \
+        interop_test control_test attachment_test kill_test hostile_test
+}
 run_sim() { build release && simulate; }
 run_exhaustive() { build release && STOA_SIM_SECONDS=180 "$sim" --gtest_filter='*xhaustive*'; }
 run_mutants() { build mutants && python3 tools/mutants.py; }
@@ -57,7 +63,7 @@ count() {
 }
 
 stages=("$@")
-((${#stages[@]})) || stages=(lint unit asan sim exhaustive mutants fuzz)
+((${#stages[@]})) || stages=(lint unit interop asan interop_asan sim exhaustive mutants fuzz)
 passed=0
 failed=0
 bad=0

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 namespace stoa::rpc {
@@ -13,13 +14,31 @@ constexpr int kInvalidRequest = -32600;
 constexpr int kMethodNotFound = -32601;
 constexpr int kFailed = -32000;
 
-constexpr std::array kCodes = {
-    ErrorCode::invalid_argument, ErrorCode::not_found, ErrorCode::already_exists,
-    ErrorCode::in_use,           ErrorCode::no_space,  ErrorCode::out_of_range,
-    ErrorCode::read_only,        ErrorCode::corrupt,   ErrorCode::io,
-    ErrorCode::unsupported,      ErrorCode::busy,      ErrorCode::cancelled,
-    ErrorCode::needs_full,
+struct CodeWord {
+    ErrorCode code;
+    std::string_view word;
 };
+
+// Part of the contract: a word never changes.
+constexpr std::array kCodeWords = {
+    CodeWord{ErrorCode::invalid_argument, "invalid_argument"},
+    CodeWord{ErrorCode::not_found, "not_found"},
+    CodeWord{ErrorCode::already_exists, "already_exists"},
+    CodeWord{ErrorCode::in_use, "in_use"},
+    CodeWord{ErrorCode::no_space, "no_space"},
+    CodeWord{ErrorCode::out_of_range, "out_of_range"},
+    CodeWord{ErrorCode::read_only, "read_only"},
+    CodeWord{ErrorCode::corrupt, "corrupt"},
+    CodeWord{ErrorCode::io, "io"},
+    CodeWord{ErrorCode::unsupported, "unsupported"},
+    CodeWord{ErrorCode::busy, "busy"},
+    CodeWord{ErrorCode::cancelled, "cancelled"},
+    CodeWord{ErrorCode::needs_full, "needs_full"},
+};
+
+std::string_view word_of(ErrorCode code) {
+    return std::ranges::find(kCodeWords, code, &CodeWord::code)->word;
+}
 
 JsonObject envelope() { return {{"jsonrpc", "2.0"}}; }
 
@@ -62,10 +81,9 @@ Error error_of(const Json& from) {
     if (data == nullptr || !data->is_object()) return {code, text};
     const Json* name = data->get_object().if_contains("code");
     if (name == nullptr || !name->is_string()) return {code, text};
-    for (const ErrorCode known : kCodes) {
-        if (to_string(known) == std::string_view(name->get_string())) code = known;
-    }
-    return {code, text};
+    const auto known =
+        std::ranges::find(kCodeWords, std::string_view(name->get_string()), &CodeWord::word);
+    return {known != kCodeWords.end() ? known->code : code, text};
 }
 
 }  // namespace
@@ -113,7 +131,7 @@ std::string result_line(const Json& id, const Json& result) {
 }
 
 std::string error_line(const Json& id, const Error& error) {
-    return failure(id, kFailed, error.message(), {{"code", to_string(error.code())}});
+    return failure(id, kFailed, error.message(), {{"code", word_of(error.code())}});
 }
 
 std::string malformed_line(const Malformed& malformed) {

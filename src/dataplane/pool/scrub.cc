@@ -58,13 +58,22 @@ private:
         co_return Result<void>{};
     }
 
+    // In short steps: whoever closes the pool or stops the scrub does not wait for the rate.
     io::Task<void> keep_rate() {
+        constexpr uint64_t kStepNs = 50'000'000;
+        if (options_.bytes_per_second == 0) co_return co_await core_.executor.yield();
         const uint64_t done = report_.blocks_checked * kBlockBytes;
-        if (options_.bytes_per_second > 0) {
-            const uint64_t due = started_ns_ + done * 1'000 / options_.bytes_per_second * 1'000'000;
-            if (due > core_.executor.now_ns()) co_await core_.executor.sleep_until(due);
-        } else {
-            co_await core_.executor.yield();
+        const uint64_t due = started_ns_ + done * 1'000 / options_.bytes_per_second * 1'000'000;
+        while (!core_.closing && !stopped_ && core_.executor.now_ns() < due) {
+            co_await core_.executor.sleep_until(std::min(due, core_.executor.now_ns() + kStepNs));
+            tell_progress();
+        }
+    }
+
+    void tell_progress() {
+        const uint64_t done = report_.blocks_checked * kBlockBytes;
+        if (options_.progress && !options_.progress(done, std::max(done, total_bytes_))) {
+            stopped_ = true;
         }
     }
 
@@ -269,10 +278,7 @@ private:
                 report_.blocks_repaired += *repaired;
             }
         }
-        const uint64_t done = report_.blocks_checked * kBlockBytes;
-        if (options_.progress && !options_.progress(done, std::max(done, total_bytes_))) {
-            stopped_ = true;
-        }
+        tell_progress();
         co_return Result<void>{};
     }
 

@@ -491,8 +491,8 @@ io::Task<void> Session::write_answers() {
             stuck_since_ns_ = executor_.now_ns();
             broken = !(co_await stream_->write(parts)).ok();
             stuck_since_ns_ = 0;
-            // Whoever does not take answers is not served on.
-            if (broken) stream_->shut_down();
+            // Whoever does not take answers is not served on: what it still asks for is not done.
+            if (broken) cut();
         }
         for (Operation* operation : sending) release(*operation);
     }

@@ -1,0 +1,346 @@
+#include "dataplane/service/attachments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace stoa::service {
+
+namespace {
+
+constexpr uint64_t kTickNs = 100'000'000;
+constexpr uint64_t kRetryNs = 1'000'000'000;
+constexpr uint32_t kModeMax = 0777;
+
+// What a URI's query may not hold as it is (RFC 3986).
+std::string escape(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                           (c >= '0' && c <= '9') || std::string_view("-._~/").contains(c);
+        if (plain) out += c;
+        else out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    }
+    return out;
+}
+
+// github.com/NetworkBlockDevice/nbd doc/uri.md
+std::string uri_of(const AttachmentRecord& record) {
+    const auto address = io::Address::parse(record.listen);
+    if (!address.ok()) return {};
+    const std::string name = escape(record.export_name);
+    if (!address->path.empty()) {
+        return fmt::format("nbd+unix:///{}?socket={}", name, escape(address->path));
+    }
+    const bool six = address->host.contains(':');
+    return fmt::format("nbd://{}{}{}:{}/{}", six ? "[" : "", address->host, six ? "]" : "",
+                       address->port, name);
+}
+
+std::string described(const AttachmentRecord& record) {
+    return fmt::format("attachment {} (epoch {}) on {}", record.uuid.to_string(), record.epoch,
+                       record.listen);
+}
+
+}  // namespace
+
+Result<Uuid> find_volume(const pool::Pool& pool, std::string_view name_or_uuid) {
+    if (const auto uuid = Uuid::parse(name_or_uuid); uuid.ok() && pool.volume(*uuid).ok()) {
+        return *uuid;
+    }
+    return pool.find_volume(std::string(name_or_uuid));
+}
+
+Result<Uuid> find_snapshot(const pool::Pool& pool, std::string_view name_or_uuid) {
+    if (const auto uuid = Uuid::parse(name_or_uuid); uuid.ok() && pool.snapshot_info(*uuid).ok()) {
+        return *uuid;
+    }
+    const size_t at = name_or_uuid.rfind('@');
+    if (at != std::string_view::npos) {
+        TRY_ASSIGN(const Uuid volume, find_volume(pool, name_or_uuid.substr(0, at)));
+        for (const pool::SnapshotInfo& snapshot : pool.snapshots(volume)) {
+            if (snapshot.name == name_or_uuid.substr(at + 1)) return snapshot.uuid;
+        }
+    }
+    return Error(ErrorCode::not_found,
+                 fmt::format("snapshot {}: pool {} has none (write its UUID, or VOLUME@NAME)",
+                             to_text(Json(name_or_uuid)), pool.info().name));
+}
+
+Result<Uuid> find_object(const pool::Pool& pool, std::string_view name_or_uuid) {
+    const auto volume = find_volume(pool, name_or_uuid);
+    if (volume.ok()) return volume;
+    const auto snapshot = find_snapshot(pool, name_or_uuid);
+    if (snapshot.ok()) return snapshot;
+    return name_or_uuid.contains('@') ? snapshot : volume;
+}
+
+Attachments::Attachments(io::Reactor& reactor, StateFile& state, Events& events, Pools& pools,
+                         nbd::BufferLimits limits)
+    : reactor_(reactor), state_(state), events_(events), pools_(pools), buffers_(reactor, limits),
+      changing_(reactor), retrying_(reactor) {
+    for (const AttachmentRecord& record : state.state.attachments) {
+        items_[record.uuid] = std::make_unique<Item>(record, "its pool is not open yet");
+    }
+}
+
+Attachments::~Attachments() {
+    for (const auto& [uuid, item] : items_) CHECK(item->server == nullptr);
+}
+
+// ---- serving
+
+io::Task<Result<void>> Attachments::activate(Item& item) {
+    const AttachmentRecord& record = item.record;
+    CO_TRY_ASSIGN(pool::Pool * pool, pools_.get(record.pool));
+    CO_TRY_ASSIGN(const io::Address address, io::Address::parse(record.listen));
+    CO_TRY_ASSIGN(item.handle, co_await pool->attach(record.object, record.read_only));
+    io::ListenOptions options;
+    options.mode = record.mode;
+    if (record.owner) options.owner = *record.owner;
+    if (record.group) options.group = *record.group;
+    auto listener = io::Listener::open(reactor_, address, options);
+    if (!listener.ok()) {
+        co_await pool->detach(std::exchange(item.handle, nullptr));
+        co_return listener.take_error();
+    }
+    item.record.listen = (*listener)->address().to_string();
+    item.exported =
+        std::make_unique<PoolExport>(*pool, *item.handle, record.object, record.export_name);
+    item.server = std::make_unique<nbd::Server>(reactor_, *item.exported, buffers_);
+    item.server->start(*std::move(listener));
+    item.error.clear();
+    co_return Result<void>{};
+}
+
+io::Task<void> Attachments::deactivate(Item& item) {
+    if (item.server == nullptr) co_return;
+    item.changing = true;
+    // Nothing new passes the gate; the handle drops what it holds and waits for the rest; then the
+    // connections have nothing to wait for.
+    item.exported->close();
+    io::TaskGroup stopping(reactor_);
+    stopping.spawn(item.server->stop());
+    const auto pool = pools_.get(item.record.pool);
+    CHECK(pool.ok());
+    co_await (*pool)->detach(std::exchange(item.handle, nullptr));
+    co_await stopping.join();
+    item.server.reset();
+    item.exported.reset();
+    item.changing = false;
+}
+
+void Attachments::start() { retrying_.spawn(retry()); }
+
+void Attachments::pool_opened(const Uuid& pool) {
+    retrying_.spawn([](Attachments& self, Uuid opened) -> io::Task<void> {
+        const io::Mutex::Guard guard = co_await self.changing_.lock();
+        for (const auto& [uuid, item] : self.items_) {
+            if (self.stopping_ || item->record.pool != opened || item->server != nullptr) continue;
+            const auto served = co_await self.activate(*item);
+            if (served.ok()) continue;
+            item->error = served.error().message();
+            self.events_.add(fmt::format("{}: {}", described(item->record), item->error));
+        }
+    }(*this, pool));
+}
+
+io::Task<void> Attachments::retry() {
+    while (!stopping_) {
+        const uint64_t again = reactor_.now_ns() + kRetryNs;
+        while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
+        const io::Mutex::Guard guard = co_await changing_.lock();
+        for (const auto& [uuid, item] : items_) {
+            if (stopping_ || item->server != nullptr || !pools_.get(item->record.pool).ok()) {
+                continue;
+            }
+            const auto served = co_await activate(*item);
+            if (!served.ok()) item->error = served.error().message();
+        }
+        const auto waits = [](const auto& each) { return each.second->server == nullptr; };
+        if (std::ranges::none_of(items_, waits)) co_return;
+    }
+}
+
+io::Task<void> Attachments::stop() {
+    stopping_ = true;
+    co_await retrying_.join();
+    const io::Mutex::Guard guard = co_await changing_.lock();
+    io::TaskGroup group(reactor_);
+    for (const auto& [uuid, item] : items_) group.spawn(deactivate(*item));
+    co_await group.join();
+    co_await buffers_.stop();
+}
+
+// ---- changes
+
+Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& request) const {
+    TRY_ASSIGN(const Uuid pool_uuid, pools_.find(request.pool));
+    TRY_ASSIGN(const pool::Pool* pool, pools_.get(pool_uuid));
+    TRY_ASSIGN(const Uuid object, find_object(*pool, request.object));
+    TRY_ASSIGN(const io::Address address, io::Address::parse(request.listen));
+    AttachmentRecord record;
+    record.uuid = request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
+    record.pool = pool_uuid;
+    record.object = object;
+    record.listen = address.to_string();
+    record.epoch = request.epoch;
+    record.owner = request.owner;
+    record.group = request.group;
+    const auto volume = pool->volume(object);
+    record.read_only = request.read_only || !volume.ok();
+    const char* const end = request.mode.data() + request.mode.size();
+    const auto [parsed, failed] = std::from_chars(request.mode.data(), end, record.mode, 8);
+    if (failed != std::errc() || parsed != end || record.mode > kModeMax) {
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("\"mode\" must be octal from 0 to 0777, not {}",
+                                 to_text(Json(request.mode))));
+    }
+    record.export_name = request.export_name;
+    if (record.export_name.empty()) {
+        record.export_name = volume.ok() ? volume->name : pool->snapshot_info(object)->name;
+    }
+    if (record.export_name.size() > nbd::kStringBytesMax) {
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("\"export_name\" has {} bytes; at most {} are possible",
+                                 record.export_name.size(), nbd::kStringBytesMax));
+    }
+    return record;
+}
+
+io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
+    for (const auto& [uuid, item] : items_) {
+        const AttachmentRecord& other = item->record;
+        if (other.listen == record.listen && !record.listen.ends_with(":0")) {
+            const bool cut = !record.read_only && !other.read_only &&
+                             other.object == record.object && other.epoch < record.epoch;
+            if (!cut) {
+                co_return Error(ErrorCode::in_use,
+                                fmt::format("{}: is taken by {}", record.listen, described(other)));
+            }
+        }
+        if (record.read_only || other.read_only || other.object != record.object ||
+            other.pool != record.pool) {
+            continue;
+        }
+        if (other.epoch >= record.epoch) {
+            co_return Error(
+                ErrorCode::in_use,
+                fmt::format("volume {}: is attached for writing by {}; an attachment with a higher "
+                            "epoch than {} would cut it off",
+                            record.object.to_string(), described(other), other.epoch));
+        }
+    }
+    for (const auto& [uuid, item] : items_) {
+        const AttachmentRecord& other = item->record;
+        if (record.read_only || other.read_only || other.object != record.object) continue;
+        co_await deactivate(*item);
+        events_.add(fmt::format("{}: cut off by epoch {}", described(other), record.epoch));
+    }
+    co_return Result<void>{};
+}
+
+io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreate request) {
+    const io::Mutex::Guard guard = co_await changing_.lock();
+    if (stopping_) co_return Error(ErrorCode::cancelled, "the daemon is stopping");
+    CO_TRY_ASSIGN(AttachmentRecord record, record_of(request));
+    if (const auto known = items_.find(record.uuid); known != items_.end()) {
+        AttachmentRecord same = known->second->record;
+        if (record.listen.ends_with(":0")) same.listen = record.listen;
+        if (same == record) co_return status_of(*known->second);
+        co_return Error(ErrorCode::already_exists,
+                        fmt::format("{}: exists with another content", described(record)));
+    }
+    CO_TRY(co_await make_room(record));
+    // The older one is gone for good: also if what follows fails, it must not come back.
+    const auto is_older = [&record](const AttachmentRecord& other) {
+        return !record.read_only && !other.read_only && other.object == record.object &&
+               other.pool == record.pool;
+    };
+    std::erase_if(items_, [&](const auto& each) { return is_older(each.second->record); });
+    std::erase_if(state_.state.attachments, is_older);
+    auto item = std::make_unique<Item>(record);
+    const auto served = co_await activate(*item);
+    if (!served.ok()) {
+        static_cast<void>(co_await state_.save());
+        co_return served.error();
+    }
+    // Acknowledged only when it would come back.
+    state_.state.attachments.push_back(item->record);
+    const auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        std::erase(state_.state.attachments, item->record);
+        co_await deactivate(*item);
+        co_return saved.error();
+    }
+    events_.add(described(item->record) + ": serving");
+    const Item& kept = *(items_[record.uuid] = std::move(item));
+    co_return status_of(kept);
+}
+
+io::Task<Result<void>> Attachments::remove(Uuid uuid) {
+    const io::Mutex::Guard guard = co_await changing_.lock();
+    const auto found = items_.find(uuid);
+    if (found == items_.end()) {
+        co_return Error(ErrorCode::not_found,
+                        fmt::format("attachment {}: there is none", uuid.to_string()));
+    }
+    co_await deactivate(*found->second);
+    const AttachmentRecord record = found->second->record;
+    std::erase(state_.state.attachments, record);
+    const auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        // It is not served now, but would be again after a restart: said so, and kept.
+        state_.state.attachments.push_back(record);
+        found->second->error = saved.error().message();
+        co_return saved.error();
+    }
+    items_.erase(uuid);
+    events_.add(described(record) + ": removed");
+    co_return Result<void>{};
+}
+
+// ---- knowledge
+
+rpc::AttachmentStatus Attachments::status_of(const Item& item) const {
+    rpc::AttachmentStatus status;
+    status.uuid = item.record.uuid;
+    status.pool = item.record.pool;
+    status.object = item.record.object;
+    status.listen = item.record.listen;
+    status.uri = uri_of(item.record);
+    status.epoch = item.record.epoch;
+    status.read_only = item.record.read_only;
+    status.error = item.error;
+    if (item.server == nullptr) status.state = rpc::AttachmentState::waiting;
+    else status.connections = static_cast<uint32_t>(item.server->counters().connections);
+    return status;
+}
+
+Result<rpc::AttachmentStatus> Attachments::status(const Uuid& uuid) const {
+    const auto found = items_.find(uuid);
+    if (found == items_.end()) {
+        return Error(ErrorCode::not_found,
+                     fmt::format("attachment {}: there is none", uuid.to_string()));
+    }
+    return status_of(*found->second);
+}
+
+std::vector<rpc::AttachmentStatus> Attachments::list() const {
+    std::vector<rpc::AttachmentStatus> all;
+    all.reserve(items_.size());
+    for (const auto& [uuid, item] : items_) all.push_back(status_of(*item));
+    return all;
+}
+
+std::vector<std::string> Attachments::users_of(const Uuid& pool) const {
+    std::vector<std::string> users;
+    for (const auto& [uuid, item] : items_) {
+        if (item->record.pool == pool) users.push_back(described(item->record));
+    }
+    return users;
+}
+
+}  // namespace stoa::service

@@ -1,0 +1,94 @@
+// Attachments: volumes and snapshots that are served, each on a socket of its own.
+//
+// They are remembered: after a crash or an upgrade the daemon makes them again by itself.
+// A volume has at most one read-write attachment. One with a higher epoch cuts it off: when it is
+// acknowledged, no request of the older one reaches the volume any more.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/io/reactor.h"
+#include "dataplane/serve/nbd/server.h"
+#include "dataplane/service/events.h"
+#include "dataplane/service/pool_export.h"
+#include "dataplane/service/pools.h"
+#include "dataplane/service/state.h"
+#include "rpc/blockd.h"
+
+namespace stoa::service {
+
+class Attachments {
+public:
+    Attachments(io::Reactor& reactor, StateFile& state, Events& events, Pools& pools,
+                nbd::BufferLimits limits = {});
+    Attachments(const Attachments&) = delete;
+    Attachments& operator=(const Attachments&) = delete;
+    ~Attachments();
+
+    // Begins to serve those that are remembered as their pools open; tries again those whose
+    // socket could not be made.
+    void start();
+    // The pool is open now.
+    void pool_opened(const Uuid& pool);
+    // Stops serving all; they stay remembered. Does not wait for held writes.
+    io::Task<void> stop();
+
+    // Asked again with the same UUID and content it answers what it answered.
+    // Errors: in_use (who is attached), already_exists (the UUID, with another content),
+    // invalid_argument, not_found, busy (the pool is not open), and those of io::Listener.
+    io::Task<Result<rpc::AttachmentStatus>> create(rpc::AttachmentCreate request);
+    // Errors: not_found.
+    io::Task<Result<void>> remove(Uuid uuid);
+    [[nodiscard]] Result<rpc::AttachmentStatus> status(const Uuid& uuid) const;
+    [[nodiscard]] std::vector<rpc::AttachmentStatus> list() const;
+    // Those of a pool, or of one object of it, for messages: "attachment X on unix:/a".
+    [[nodiscard]] std::vector<std::string> users_of(const Uuid& pool) const;
+
+    template <class Visit>
+    void visit(Visit&& each) const {
+        for (const auto& [uuid, item] : items_) {
+            if (item->server != nullptr) each(item->record, *item->server);
+        }
+    }
+
+private:
+    struct Item {
+        explicit Item(AttachmentRecord of, std::string why = {})
+            : record(std::move(of)), error(std::move(why)) {}
+        AttachmentRecord record;
+        std::string error;  // why it does not serve
+        block::Volume* handle = nullptr;
+        std::unique_ptr<PoolExport> exported;
+        std::unique_ptr<nbd::Server> server;
+        bool changing = false;  // being started or stopped
+    };
+
+    io::Task<Result<void>> activate(Item& item);
+    io::Task<void> deactivate(Item& item);
+    io::Task<void> retry();
+    io::Task<Result<void>> make_room(const AttachmentRecord& record);
+    io::Task<Result<void>> forget(const Uuid& uuid);
+    Result<AttachmentRecord> record_of(const rpc::AttachmentCreate& request) const;
+    [[nodiscard]] rpc::AttachmentStatus status_of(const Item& item) const;
+
+    io::Reactor& reactor_;
+    StateFile& state_;
+    Events& events_;
+    Pools& pools_;
+    nbd::Buffers buffers_;
+    std::map<Uuid, std::unique_ptr<Item>> items_;
+    io::Mutex changing_;  // creations and removals, one after the other
+    io::TaskGroup retrying_;
+    bool stopping_ = false;
+};
+
+// A volume by name or UUID, or a snapshot by UUID or VOLUME@NAME. Errors: not_found.
+Result<Uuid> find_object(const pool::Pool& pool, std::string_view name_or_uuid);
+Result<Uuid> find_volume(const pool::Pool& pool, std::string_view name_or_uuid);
+Result<Uuid> find_snapshot(const pool::Pool& pool, std::string_view name_or_uuid);
+
+}  // namespace stoa::service

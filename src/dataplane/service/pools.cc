@@ -1,0 +1,395 @@
+#include "dataplane/service/pools.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace stoa::service {
+
+namespace {
+
+constexpr size_t kRingBytes = size_t{8} << 20;
+constexpr uint64_t kBlockBytes = 4096;
+constexpr uint64_t kTickNs = 100'000'000;
+constexpr uint64_t kLockPatienceNs = 5'000'000'000;
+
+std::vector<io::Device*> pointers(const std::vector<std::unique_ptr<io::DeviceFile>>& devices) {
+    std::vector<io::Device*> list;
+    list.reserve(devices.size());
+    for (const auto& device : devices) list.push_back(device.get());
+    return list;
+}
+
+rpc::Space space_of(const pool::SpaceInfo& from) {
+    rpc::Space space;
+    space.total_bytes = from.total * kBlockBytes;
+    space.system_bytes = from.system * kBlockBytes;
+    space.data_bytes = from.data * kBlockBytes;
+    space.node_bytes = from.nodes * kBlockBytes;
+    space.quarantine_bytes = from.quarantine * kBlockBytes;
+    space.bad_bytes = from.bad * kBlockBytes;
+    space.free_bytes = from.free * kBlockBytes;
+    space.away_bytes = from.away * kBlockBytes;
+    space.reserve_bytes = from.reserve * kBlockBytes;
+    space.settling = from.settling;
+    return space;
+}
+
+}  // namespace
+
+Pools::Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options)
+    : reactor_(reactor), state_(state), events_(events), options_(std::move(options)),
+      trying_(reactor) {
+    for (const PoolRecord& record : state.state.pools) entries_[record.uuid].record = record;
+}
+
+Pools::~Pools() = default;
+
+// ---- opening what is remembered
+
+void Pools::start(std::function<void(const Uuid&)> opened) {
+    opened_ = std::move(opened);
+    trying_.spawn(keep_trying());
+}
+
+io::Task<void> Pools::keep_trying() {
+    while (!stopping_) {
+        for (const Uuid& uuid : list()) {
+            if (!stopping_) co_await try_to_open(uuid);
+        }
+        const uint64_t again = reactor_.now_ns() + options_.retry_ns;
+        while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
+        const auto waits = [](const auto& each) { return each.second.open == nullptr; };
+        while (!stopping_ && std::ranges::none_of(entries_, waits)) co_return;
+    }
+}
+
+io::Task<void> Pools::try_to_open(Uuid uuid) {
+    const auto found = entries_.find(uuid);
+    if (found == entries_.end() || found->second.open != nullptr || found->second.busy) co_return;
+    found->second.busy = true;
+    auto opened = co_await open_record(found->second.record, false);
+    // An entry that is busy is not removed.
+    Entry& entry = entries_.at(uuid);
+    entry.busy = false;
+    if (!opened.ok()) {
+        if (entry.error != opened.error().message()) {
+            entry.error = opened.error().message();
+            events_.add(fmt::format("pool {}: not opened: {}", entry.record.name, entry.error));
+        }
+        co_return;
+    }
+    entry.error.clear();
+    entry.open = *std::move(opened);
+    entry.record.name = entry.open->pool->info().name;
+    events_.add(fmt::format("pool {}: opened", entry.record.name));
+    opened_(uuid);
+}
+
+// Waits a while for the lock: I/O of a killed owner can be on its way still.
+io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
+    std::string path, io::DeviceFileOptions options) {
+    options.lock_wait_ms = 0;
+    const uint64_t give_up = reactor_.now_ns() + kLockPatienceNs;
+    while (true) {
+        auto device = io::DeviceFile::open(reactor_, path, options);
+        const bool waits = !device.ok() && device.error().code() == ErrorCode::busy;
+        if (!waits || stopping_ || reactor_.now_ns() >= give_up) co_return device;
+        co_await reactor_.sleep_ns(kTickNs);
+    }
+}
+
+io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devices(
+    std::vector<rpc::DeviceSpec> specs, bool read_only) {
+    std::vector<std::unique_ptr<io::DeviceFile>> devices;
+    for (size_t i = 0; i < specs.size(); ++i) {
+        io::DeviceFileOptions options;
+        options.create = specs[i].create_bytes > 0;
+        options.size_bytes = specs[i].create_bytes;
+        options.read_only = read_only;
+        auto device = co_await open_device(specs[i].path, options);
+        if (!device.ok()) {
+            remove_created(specs, i);
+            co_return device.take_error();
+        }
+        devices.push_back(*std::move(device));
+    }
+    co_return devices;
+}
+
+void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+        if (specs[i].create_bytes > 0) static_cast<void>(::unlink(specs[i].path.c_str()));
+    }
+}
+
+io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord record,
+                                                                  bool accept_damaged) {
+    auto open = std::make_unique<Open>();
+    for (const std::string& path : record.devices) {
+        io::DeviceFileOptions options;
+        options.read_only = record.read_only;
+        auto device = co_await open_device(path, options);
+        const bool may_miss = record.accept_missing_devices && !device.ok() &&
+                              device.error().code() == ErrorCode::not_found;
+        if (may_miss) continue;
+        CO_TRY_ASSIGN(auto opened, std::move(device));
+        open->devices.push_back(std::move(opened));
+    }
+    pool::OpenOptions options;
+    options.cache_bytes = options_.cache_bytes;
+    options.read_only = record.read_only;
+    options.accept_damaged = accept_damaged;
+    options.accept_missing_devices = record.accept_missing_devices;
+    options.events = [this, name = record.name](const std::string& text) {
+        events_.add(fmt::format("pool {}: {}", name, text));
+    };
+    if (!record.read_only && !record.uuid.is_nil()) {
+        const std::string ring =
+            fmt::format("{}/{}.ring", options_.ring_directory, record.uuid.to_string());
+        CO_TRY_ASSIGN(open->ring, io::open_shared_memory(ring, kRingBytes));
+        options.acknowledged = open->ring.get();
+    }
+    CO_TRY_ASSIGN(open->pool,
+                  co_await pool::Pool::open(reactor_, pointers(open->devices), std::move(options)));
+    co_return open;
+}
+
+io::Task<Result<void>> Pools::stop() {
+    stopping_ = true;
+    co_await trying_.join();
+    Result<void> result;
+    for (auto& [uuid, entry] : entries_) {
+        if (entry.open == nullptr) continue;
+        auto closed = co_await entry.open->pool->close();
+        if (!closed.ok()) {
+            events_.add(fmt::format("pool {}: closed with an error, will recover: {}",
+                                    entry.record.name, closed.error().message()));
+            result = std::move(closed);
+        }
+        entry.open->pool.reset();
+        entry.open.reset();
+    }
+    co_return result;
+}
+
+// ---- changes
+
+Result<void> Pools::check_name(std::string_view name) const {
+    for (const auto& [uuid, entry] : entries_) {
+        if (entry.record.name == name) {
+            return Error(ErrorCode::already_exists,
+                         fmt::format("pool {}: this name is taken by {}", name, uuid.to_string()));
+        }
+    }
+    return {};
+}
+
+io::Task<Result<void>> Pools::remember(PoolRecord record) {
+    std::erase_if(state_.state.pools,
+                  [&record](const PoolRecord& each) { return each.uuid == record.uuid; });
+    state_.state.pools.push_back(std::move(record));
+    co_return co_await state_.save();
+}
+
+io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
+    CO_TRY(check_name(request.name));
+    const Uuid uuid =
+        request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
+    if (entries_.contains(uuid)) {
+        co_return Error(ErrorCode::already_exists,
+                        fmt::format("pool {}: there already is", uuid.to_string()));
+    }
+    Entry& entry = entries_[uuid];
+    entry.busy = true;
+    entry.error = "it is being created";
+    entry.record = {.uuid = uuid, .name = request.name, .devices = {}};
+    for (const rpc::DeviceSpec& device : request.devices) {
+        entry.record.devices.push_back(device.path);
+    }
+    // Remembered once it exists as a whole: what a crash leaves is an unfinished pool, which can
+    // be created again with force.
+    const auto make = [&]() -> io::Task<Result<void>> {
+        CO_TRY_ASSIGN(auto devices, co_await open_devices(request.devices, false));
+        pool::CreateOptions options;
+        options.name = request.name;
+        options.uuid = uuid;
+        options.force = request.force;
+        options.capacity_max_bytes = request.capacity_max_bytes;
+        options.reserve_blocks = request.reserve_bytes / kBlockBytes;
+        auto made = co_await pool::Pool::create(reactor_, pointers(devices), options);
+        devices.clear();
+        if (!made.ok()) {
+            remove_created(request.devices, request.devices.size());
+            co_return made;
+        }
+        CO_TRY_ASSIGN(entries_.at(uuid).open,
+                      co_await open_record(entries_.at(uuid).record, false));
+        co_return co_await remember(entries_.at(uuid).record);
+    };
+    const auto result = co_await make();
+    Entry& after = entries_.at(uuid);
+    after.busy = false;
+    after.error.clear();
+    if (!result.ok()) {
+        if (after.open != nullptr) static_cast<void>(co_await after.open->pool->close());
+        entries_.erase(uuid);
+        co_return result.error();
+    }
+    events_.add(fmt::format("pool {}: created", request.name));
+    co_return uuid;
+}
+
+io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
+    PoolRecord record;
+    record.devices = request.devices;
+    record.accept_missing_devices = request.accept_missing_devices;
+    // Read-only and without a ring: who is it?
+    record.read_only = true;
+    CO_TRY_ASSIGN(auto seen, co_await open_record(record, request.accept_damaged));
+    const pool::PoolInfo info = seen->pool->info();
+    CO_TRY(co_await seen->pool->close());
+    seen.reset();
+    record.uuid = info.uuid;
+    record.name = info.name;
+    record.read_only = request.read_only;
+    const auto known = entries_.find(record.uuid);
+    if (known != entries_.end() && (known->second.open != nullptr || known->second.busy)) {
+        co_return Error(ErrorCode::already_exists, fmt::format("pool {}: is open", info.name));
+    }
+    if (known == entries_.end()) CO_TRY(check_name(record.name));
+    entries_[record.uuid].busy = true;
+    auto opened = co_await open_record(record, request.accept_damaged);
+    Entry& entry = entries_.at(record.uuid);
+    entry.busy = false;
+    if (!opened.ok()) {
+        if (entry.record.uuid.is_nil()) entries_.erase(record.uuid);
+        co_return opened.take_error();
+    }
+    entry.record = record;
+    entry.error.clear();
+    entry.open = *std::move(opened);
+    CO_TRY(co_await remember(record));
+    events_.add(fmt::format("pool {}: opened", record.name));
+    opened_(record.uuid);
+    co_return record.uuid;
+}
+
+io::Task<Result<void>> Pools::close(Uuid uuid) {
+    const auto found = entries_.find(uuid);
+    CHECK(found != entries_.end());
+    if (found->second.busy) {
+        co_return Error(ErrorCode::busy,
+                        fmt::format("pool {}: is being opened or closed", name(uuid)));
+    }
+    found->second.busy = true;
+    std::erase_if(state_.state.pools,
+                  [&uuid](const PoolRecord& each) { return each.uuid == uuid; });
+    auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        state_.state.pools.push_back(entries_.at(uuid).record);
+        entries_.at(uuid).busy = false;
+        co_return saved;
+    }
+    Result<void> result;
+    if (entries_.at(uuid).open != nullptr) result = co_await entries_.at(uuid).open->pool->close();
+    events_.add(fmt::format("pool {}: closed", name(uuid)));
+    entries_.erase(uuid);
+    co_return result;
+}
+
+io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
+    CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
+    // Remembered first: a pool with a device more than it has is opened, one with less is not.
+    PoolRecord record = entries_.at(uuid).record;
+    record.devices.push_back(request.device.path);
+    CO_TRY(co_await remember(record));
+    auto added = co_await pool->add_device(*devices.front(), request.force);
+    Entry& entry = entries_.at(uuid);
+    if (!added.ok()) {
+        static_cast<void>(co_await remember(entry.record));
+        remove_created({request.device}, 1);
+        co_return added;
+    }
+    entry.record = record;
+    entry.open->devices.push_back(std::move(devices.front()));
+    co_return Result<void>{};
+}
+
+io::Task<Result<void>> Pools::grow(Uuid uuid) {
+    CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    const size_t count = pool->info().devices.size();
+    for (size_t i = 0; i < count; ++i) {
+        if (!pool->info().devices.at(i).missing) CO_TRY(co_await pool->grow_device(i));
+    }
+    co_return Result<void>{};
+}
+
+// ---- knowledge
+
+Result<Uuid> Pools::find(std::string_view name_or_uuid) const {
+    if (const auto uuid = Uuid::parse(name_or_uuid); uuid.ok() && entries_.contains(*uuid)) {
+        return *uuid;
+    }
+    for (const auto& [uuid, entry] : entries_) {
+        if (entry.record.name == name_or_uuid) return uuid;
+    }
+    return Error(ErrorCode::not_found,
+                 fmt::format("pool {}: there is none", to_text(Json(name_or_uuid))));
+}
+
+Result<pool::Pool*> Pools::get(const Uuid& uuid) const {
+    const auto found = entries_.find(uuid);
+    if (found == entries_.end()) {
+        return Error(ErrorCode::not_found, fmt::format("pool {}: there is none", uuid.to_string()));
+    }
+    const Entry& entry = found->second;
+    if (entry.open == nullptr || entry.busy) {
+        return Error(ErrorCode::busy,
+                     fmt::format("pool {}: is not open: {}", entry.record.name,
+                                 entry.error.empty() ? "it is being opened" : entry.error));
+    }
+    return entry.open->pool.get();
+}
+
+rpc::PoolStatus Pools::status(const Uuid& uuid) const {
+    const Entry& entry = entries_.at(uuid);
+    rpc::PoolStatus status;
+    status.uuid = uuid;
+    status.name = entry.record.name;
+    status.error = entry.error;
+    if (entry.open == nullptr) {
+        status.state = entry.error.empty() ? rpc::PoolState::opening : rpc::PoolState::failed;
+        status.read_only = entry.record.read_only;
+        for (const std::string& path : entry.record.devices) {
+            status.devices.push_back({Uuid{}, path, 0, false});
+        }
+        return status;
+    }
+    const pool::PoolInfo info = entry.open->pool->info();
+    status.state = rpc::PoolState::open;
+    status.read_only = info.read_only;
+    status.read_only_reason = info.read_only_reason;
+    status.space = space_of(info.space);
+    for (const auto& device : info.devices) {
+        status.devices.push_back({device.uuid, device.name, device.size_bytes, device.missing});
+    }
+    return status;
+}
+
+std::vector<Uuid> Pools::list() const {
+    std::vector<Uuid> uuids;
+    uuids.reserve(entries_.size());
+    for (const auto& [uuid, entry] : entries_) uuids.push_back(uuid);
+    return uuids;
+}
+
+std::string Pools::name(const Uuid& uuid) const {
+    const auto found = entries_.find(uuid);
+    return found == entries_.end() ? uuid.to_string() : found->second.record.name;
+}
+
+}  // namespace stoa::service

@@ -1,0 +1,99 @@
+// The pools of the daemon: which there are, and those that are open.
+//
+// A pool that cannot be opened (devices away, owned by somebody else) stays listed with the reason
+// and is tried again.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "dataplane/io/device_file.h"
+#include "dataplane/io/shared_memory.h"
+#include "dataplane/pool/pool.h"
+#include "dataplane/service/events.h"
+#include "dataplane/service/state.h"
+#include "rpc/blockd.h"
+
+namespace stoa::service {
+
+struct PoolsOptions {
+    std::string ring_directory;  // on tmpfs: holds what was acknowledged and not flushed
+    uint64_t cache_bytes = uint64_t{256} << 20;  // of each pool
+    uint64_t retry_ns = 2'000'000'000;  // pools that could not be opened
+};
+
+class Pools {
+public:
+    // Where an open pool and what it stands on live; in this order.
+    struct Open {
+        std::vector<std::unique_ptr<io::DeviceFile>> devices;
+        std::unique_ptr<io::SharedMemory> ring;
+        std::unique_ptr<pool::Pool> pool;
+    };
+
+    Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options);
+    Pools(const Pools&) = delete;
+    Pools& operator=(const Pools&) = delete;
+    ~Pools();
+
+    // Tries to open all that are remembered, now and again later; `opened` is called for each that
+    // was opened.
+    void start(std::function<void(const Uuid& pool)> opened);
+    // Ends what start() began, and closes all pools. Errors: of a pool that must recover.
+    io::Task<Result<void>> stop();
+    // No attempts to open from now on.
+    void stop_trying() { stopping_ = true; }
+
+    // Errors: of the engine; already_exists (the name is taken).
+    io::Task<Result<Uuid>> create(rpc::PoolCreate request);
+    io::Task<Result<Uuid>> open(rpc::PoolOpen request);
+    // Closes and forgets it. Nothing of it is in use any more.
+    io::Task<Result<void>> close(Uuid uuid);
+    io::Task<Result<void>> add_device(Uuid uuid, rpc::PoolAddDevice request);
+    // Takes notice of grown devices. Errors: io, invalid_argument.
+    io::Task<Result<void>> grow(Uuid uuid);
+
+    // By name or UUID; open or not. Errors: not_found.
+    [[nodiscard]] Result<Uuid> find(std::string_view name_or_uuid) const;
+    // Errors: not_found; busy (it is not open: why).
+    [[nodiscard]] Result<pool::Pool*> get(const Uuid& uuid) const;
+    [[nodiscard]] rpc::PoolStatus status(const Uuid& uuid) const;
+    [[nodiscard]] std::vector<Uuid> list() const;
+    // For messages.
+    [[nodiscard]] std::string name(const Uuid& uuid) const;
+
+private:
+    struct Entry {
+        PoolRecord record;
+        std::unique_ptr<Open> open;
+        std::string error;
+        bool busy = false;  // being opened or closed
+    };
+
+    io::Task<void> keep_trying();
+    io::Task<void> try_to_open(Uuid uuid);
+    io::Task<Result<std::unique_ptr<Open>>> open_record(PoolRecord record, bool accept_damaged);
+    io::Task<Result<std::unique_ptr<io::DeviceFile>>> open_device(std::string path,
+                                                                  io::DeviceFileOptions options);
+    io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> open_devices(
+        std::vector<rpc::DeviceSpec> specs, bool read_only);
+    io::Task<Result<void>> remember(PoolRecord record);
+    [[nodiscard]] Result<void> check_name(std::string_view name) const;
+    static void remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count);
+
+    io::Reactor& reactor_;
+    StateFile& state_;
+    Events& events_;
+    const PoolsOptions options_;
+    std::function<void(const Uuid&)> opened_;
+    std::map<Uuid, Entry> entries_;
+    io::TaskGroup trying_;
+    bool stopping_ = false;
+};
+
+}  // namespace stoa::service

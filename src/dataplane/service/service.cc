@@ -1,0 +1,97 @@
+#include "dataplane/service/service.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <utility>
+
+#include "dataplane/io/small_file.h"
+
+namespace stoa::service {
+
+namespace {
+
+constexpr uint32_t kLockWaitMs = 5000;
+
+// The first of the usual places that is on tmpfs: its content must not survive the host.
+Result<std::string> choose_runtime(const std::string& wanted, const std::string& instance) {
+    if (!wanted.empty()) {
+        TRY(io::make_directories(wanted));
+        if (io::is_on_tmpfs(wanted)) return wanted;
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("runtime directory {}: is not on a tmpfs; what lies there would "
+                                 "survive a power loss, and must not",
+                                 wanted));
+    }
+    const char* user = std::getenv("XDG_RUNTIME_DIR");
+    for (const std::string& base :
+         {::getuid() == 0 ? std::string("/run/stoa") : fmt::format("{}/stoa", user ? user : ""),
+          fmt::format("/dev/shm/stoa-{}", ::getuid())}) {
+        const std::string parent = base.substr(0, base.rfind('/'));
+        if (parent.empty() || !io::is_on_tmpfs(parent)) continue;
+        const std::string path = fmt::format("{}/{}", base, instance);
+        TRY(io::make_directories(path));
+        return path;
+    }
+    return Error(ErrorCode::unsupported,
+                 "runtime directory: neither /run, XDG_RUNTIME_DIR nor /dev/shm is a tmpfs; name "
+                 "one with --runtime");
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> Service::create(io::Reactor& reactor, ServiceOptions options) {
+    const std::string directory = options.root + "/blockd";
+    TRY(io::make_directories(directory));
+    TRY_ASSIGN(io::FileDescriptor lock, io::lock_file(directory + "/lock", kLockWaitMs));
+    TRY_ASSIGN(auto state, StateFile::open(reactor, directory + "/state.json"));
+    TRY_ASSIGN(std::string runtime, choose_runtime(options.runtime, state->state.instance));
+    return std::unique_ptr<Service>(new Service(reactor, std::move(options), std::move(lock),
+                                                std::move(state), std::move(runtime)));
+}
+
+Service::Service(io::Reactor& reactor, ServiceOptions options, io::FileDescriptor lock,
+                 std::unique_ptr<StateFile> state, std::string runtime)
+    : reactor_(reactor), options_(std::move(options)), lock_(std::move(lock)),
+      state_(std::move(state)), control_path_(options_.root + "/blockd/control.socket"),
+      started_ns_(reactor.wall_ns()), events_(reactor),
+      pools_(reactor, *state_, events_,
+             {.ring_directory = std::move(runtime), .cache_bytes = options_.cache_bytes}),
+      background_(reactor), attachments_(reactor, *state_, events_, pools_) {
+    add_pool_methods();
+    add_volume_methods();
+    add_snapshot_methods();
+    add_daemon_methods();
+}
+
+Service::~Service() = default;
+
+void Service::start() {
+    attachments_.start();
+    pools_.start([this](const Uuid& pool) { attachments_.pool_opened(pool); });
+}
+
+io::Task<Result<void>> Service::stop() {
+    pools_.stop_trying();
+    background_.cancel_all();
+    co_await attachments_.stop();
+    // Work that cannot be cancelled ends as its pool closes.
+    io::TaskGroup ending(reactor_);
+    ending.spawn(background_.stop());
+    Result<void> closed = co_await pools_.stop();
+    co_await ending.join();
+    co_return closed;
+}
+
+const Method* Service::find(std::string_view method) const {
+    const auto found = methods_.find(method);
+    return found == methods_.end() ? nullptr : &found->second;
+}
+
+Result<pool::Pool*> Service::open_pool(std::string_view name) const {
+    TRY_ASSIGN(const Uuid uuid, pools_.find(name));
+    return pools_.get(uuid);
+}
+
+}  // namespace stoa::service

@@ -1,0 +1,93 @@
+// What the daemon remembers: which pools it opens and which sockets it serves. One small file,
+// replaced as a whole with each change, before the change is acknowledged.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/describe.h"
+#include "base/result.h"
+#include "dataplane/io/reactor.h"
+
+namespace stoa::service {
+
+struct PoolRecord {
+    Uuid uuid;
+    std::string name;  // when last seen
+    std::vector<std::string> devices;
+    bool read_only = false;
+    bool accept_missing_devices = false;
+    static constexpr auto fields() {
+        return std::tuple(
+            required("uuid", &PoolRecord::uuid, ""), required("name", &PoolRecord::name, ""),
+            required("devices", &PoolRecord::devices, "paths"),
+            optional("read_only", &PoolRecord::read_only, ""),
+            optional("accept_missing_devices", &PoolRecord::accept_missing_devices, ""));
+    }
+    friend bool operator==(const PoolRecord&, const PoolRecord&) = default;
+};
+
+struct AttachmentRecord {
+    Uuid uuid;
+    Uuid pool;
+    Uuid object;
+    std::string listen;  // with the real port, so that clients find it again
+    uint64_t epoch = 0;
+    bool read_only = false;
+    std::optional<uint32_t> owner;
+    std::optional<uint32_t> group;
+    uint32_t mode = 0600;
+    std::string export_name;
+    static constexpr auto fields() {
+        return std::tuple(required("uuid", &AttachmentRecord::uuid, ""),
+                          required("pool", &AttachmentRecord::pool, ""),
+                          required("object", &AttachmentRecord::object, ""),
+                          required("listen", &AttachmentRecord::listen, ""),
+                          required("epoch", &AttachmentRecord::epoch, ""),
+                          required("read_only", &AttachmentRecord::read_only, ""),
+                          optional("owner", &AttachmentRecord::owner, ""),
+                          optional("group", &AttachmentRecord::group, ""),
+                          required("mode", &AttachmentRecord::mode, ""),
+                          required("export_name", &AttachmentRecord::export_name, ""));
+    }
+    friend bool operator==(const AttachmentRecord&, const AttachmentRecord&) = default;
+};
+
+struct State {
+    static constexpr uint32_t kVersion = 1;
+    uint32_t version = kVersion;
+    std::string instance;  // 8 hexadecimal digits
+    std::vector<PoolRecord> pools;
+    std::vector<AttachmentRecord> attachments;
+    static constexpr auto fields() {
+        return std::tuple(
+            required("version", &State::version, ""), required("instance", &State::instance, ""),
+            required("pools", &State::pools, ""), required("attachments", &State::attachments, ""));
+    }
+};
+
+// Errors of parse: corrupt, unsupported (written by a newer version).
+Result<State> parse_state(std::string_view text, const std::string& path);
+
+// Lives on one reactor; save() is called from its tasks only.
+class StateFile {
+public:
+    // Reads it, or starts anew if there is none. Blocks. Errors: corrupt, unsupported, io.
+    static Result<std::unique_ptr<StateFile>> open(io::Reactor& reactor, std::string path);
+
+    // Change it, then save() before the change is acknowledged.
+    State state;
+    // The state as it is when the write begins. Errors: no_space, io: the file is as before.
+    io::Task<Result<void>> save();
+
+private:
+    StateFile(io::Reactor& reactor, std::string path)
+        : reactor_(reactor), path_(std::move(path)), lock_(reactor) {}
+    io::Reactor& reactor_;
+    const std::string path_;
+    io::Mutex lock_;
+};
+
+}  // namespace stoa::service

@@ -1,0 +1,212 @@
+"""Attachments: who serves what to whom, through crashes, epochs and mistakes."""
+
+import os
+import pathlib
+import stat
+import subprocess
+import unittest
+
+import nbd
+from daemon import BLOCKD, GIB, MIB, CallError, Daemon, run
+
+
+def connected(uri):
+    handle = nbd.NBD()
+    handle.connect_uri(uri)
+    return handle
+
+
+class AttachmentTest(unittest.TestCase):
+    def refused(self, code, daemon, method, **params):
+        with self.assertRaises(CallError) as error:
+            daemon.call(method, **params)
+        self.assertEqual(error.exception.code, code, error.exception)
+        return str(error.exception)
+
+    def test_a_higher_epoch_cuts_off_the_older_one(self):
+        with Daemon() as daemon:
+            uri = daemon.serve(epoch=1)
+            old = connected(uri)
+            old.pwrite(b"1" * 4096, 0)
+            newer = daemon.attach("v", socket_name="w.sock", epoch=2)
+            with self.assertRaises(nbd.Error):
+                old.pwrite(b"2" * 4096, 0)
+            self.assertFalse(os.path.exists(daemon.file("v.sock")))
+            self.assertEqual(connected(newer["uri"]).pread(4096, 0), b"1" * 4096)
+            listed = daemon.call("attachment.list")["attachments"]
+            self.assertEqual([each["epoch"] for each in listed], [2])
+            # Also after a crash the older one does not come back.
+            daemon.kill()
+            daemon.start()
+            daemon.wait_serving(newer["uuid"])
+            listed = daemon.call("attachment.list")["attachments"]
+            self.assertEqual([each["epoch"] for each in listed], [2])
+
+    def test_the_same_or_a_lower_epoch_is_refused_and_told_by_whom(self):
+        with Daemon() as daemon:
+            daemon.serve(epoch=5)
+            for epoch in [4, 5]:
+                text = self.refused("in_use", daemon, "attachment.create", pool="tank",
+                                    object="v", listen=f"unix:{daemon.file('x')}", epoch=epoch)
+                self.assertIn("epoch 5", text)
+
+    def test_asked_twice_it_is_made_once(self):
+        with Daemon() as daemon:
+            daemon.create_pool()
+            daemon.create_volume()
+            uuid = "01900000-0000-7000-8000-000000000001"
+            first = daemon.attach(uuid=uuid, epoch=3)
+            client = connected(first["uri"])
+            again = daemon.attach(uuid=uuid, epoch=3)
+            self.assertEqual(first["uuid"], again["uuid"])
+            client.pwrite(b"x" * 512, 0)
+            self.refused("already_exists", daemon, "attachment.create", uuid=uuid, pool="tank",
+                         object="v", listen=f"unix:{daemon.file('other')}", epoch=3)
+
+    def test_the_socket_has_its_owner_and_mode(self):
+        with Daemon() as daemon:
+            daemon.create_pool()
+            daemon.create_volume()
+            daemon.attach(owner=12345, group=54321, mode="0620")
+            there = os.stat(daemon.file("v.sock"))
+            self.assertEqual((there.st_uid, there.st_gid, stat.S_IMODE(there.st_mode)),
+                             (12345, 54321, 0o620))
+
+    def test_it_is_served_again_after_crash_stop_and_start(self):
+        with Daemon() as daemon:
+            uri = daemon.serve()
+            uuid = daemon.call("attachment.list")["attachments"][0]["uuid"]
+            for end in [daemon.kill, daemon.stop]:
+                end()
+                daemon.start()
+                daemon.wait_serving(uuid)
+                connected(uri).pwrite(b"x" * 512, 0)
+
+    def test_tcp_keeps_its_port(self):
+        with Daemon() as daemon:
+            daemon.create_pool()
+            daemon.create_volume()
+            made = daemon.call("attachment.create", pool="tank", object="v",
+                               listen="tcp:127.0.0.1:0")
+            self.assertNotIn(":0", made["listen"])
+            connected(made["uri"]).pwrite(b"x" * 512, 0)
+            daemon.kill()
+            daemon.start()
+            daemon.wait_serving(made["uuid"])
+            self.assertEqual(connected(made["uri"]).pread(512, 0), b"x" * 512)
+
+    def test_removed_it_is_gone_for_good(self):
+        with Daemon() as daemon:
+            uri = daemon.serve()
+            uuid = daemon.call("attachment.list")["attachments"][0]["uuid"]
+            client = connected(uri)
+            daemon.call("attachment.delete", uuid=uuid)
+            with self.assertRaises(nbd.Error):
+                client.pread(512, 0)
+            daemon.kill()
+            daemon.start()
+            self.assertEqual(daemon.call("attachment.list")["attachments"], [])
+            self.refused("not_found", daemon, "attachment.delete", uuid=uuid)
+
+    def test_what_is_in_use_is_not_taken_away(self):
+        with Daemon() as daemon:
+            daemon.serve()
+            self.refused("in_use", daemon, "volume.delete", pool="tank", volume="v")
+            text = self.refused("in_use", daemon, "pool.close", pool="tank")
+            self.assertIn("v.sock", text)
+
+    def test_mistakes_are_named(self):
+        with Daemon() as daemon:
+            daemon.create_pool()
+            daemon.create_volume()
+            listen = f"unix:{daemon.file('s')}"
+            attach = {"pool": "tank", "object": "v", "listen": listen}
+            for wrong, code, word in [
+                    ({"pool": "tonk"}, "not_found", "tonk"),
+                    ({"object": "w"}, "not_found", "w"),
+                    ({"object": "v@s"}, "not_found", "v@s"),
+                    ({"listen": "/tmp/x"}, "invalid_argument", "/tmp/x"),
+                    ({"listen": "unix:/no/such/dir/s"}, "not_found", "/no/such/dir/s"),
+                    ({"listen": "unix:/" + "x" * 120}, "invalid_argument", "107"),
+                    ({"listen": f"unix:{daemon.file('tank.img')}"}, "in_use", "tank.img"),
+                    ({"mode": "888"}, "invalid_argument", "888"),
+                    ({"epoch": -1}, "invalid_argument", "epoch"),
+                    ({"export_name": "x" * 5000}, "invalid_argument", "5000"),
+                    ({"sped": 1}, "invalid_argument", "sped")]:
+                text = self.refused(code, daemon, "attachment.create", **(attach | wrong))
+                self.assertIn(word, text)
+            self.assertEqual(daemon.call("attachment.list")["attachments"], [])
+            self.assertTrue(os.path.isfile(daemon.file("tank.img")))
+
+    def test_one_daemon_a_root_and_one_owner_a_pool(self):
+        with Daemon() as daemon, Daemon() as other:
+            uri = daemon.serve()
+            second = subprocess.run([BLOCKD, "--root", daemon.root, "--runtime", daemon.runtime],
+                                    capture_output=True, text=True, check=False, timeout=30)
+            self.assertEqual(second.returncode, 1)
+            self.assertIn("lock", second.stderr)
+            text = self.refused("busy", other, "pool.open", devices=[daemon.file("tank.img")])
+            self.assertIn("tank.img", text)
+            connected(uri).pwrite(b"x" * 512, 0)
+
+    def test_a_pool_moves_to_another_daemon(self):
+        with Daemon() as daemon, Daemon() as other:
+            uri = daemon.serve()
+            connected(uri).pwrite(b"moved" + bytes(507), 0)
+            for each in daemon.call("attachment.list")["attachments"]:
+                daemon.call("attachment.delete", uuid=each["uuid"])
+            daemon.call("pool.close", pool="tank")
+            other.call("pool.open", devices=[daemon.file("tank.img")])
+            moved = other.attach()
+            self.assertEqual(connected(moved["uri"]).pread(512, 0)[:5], b"moved")
+            self.assertEqual(daemon.call("pool.list")["pools"], [])
+
+    def test_a_pool_whose_device_is_away_comes_back_with_it(self):
+        with Daemon() as daemon:
+            uri = daemon.serve()
+            uuid = daemon.call("attachment.list")["attachments"][0]["uuid"]
+            daemon.stop()
+            image = pathlib.Path(daemon.file("tank.img"))
+            image.rename(daemon.file("away.img"))
+            daemon.start()
+            daemon.wait_until(lambda: daemon.call("pool.get", pool="tank")["state"] == "failed", 20)
+            self.assertIn("tank.img", daemon.call("pool.get", pool="tank")["error"])
+            self.assertEqual(daemon.call("attachment.get", uuid=uuid)["state"], "waiting")
+            pathlib.Path(daemon.file("away.img")).rename(image)
+            daemon.wait_serving(uuid)
+            connected(uri).pwrite(b"x" * 512, 0)
+
+    def test_a_damaged_state_file_is_never_overwritten(self):
+        with Daemon() as daemon:
+            daemon.serve()
+            daemon.stop()
+            state = daemon.root / "blockd" / "state.json"
+            good = state.read_bytes()
+            for bad, word in [(good[:100], "JSON"), (b"{}", "version"),
+                              (good.replace(b'"version": 1', b'"version": 9'), "newer"),
+                              (good.replace(b'"epoch"', b'"epok"'), "epok")]:
+                state.write_bytes(bad)
+                ended = subprocess.run(
+                    [BLOCKD, "--root", daemon.root, "--runtime", daemon.runtime],
+                    capture_output=True, text=True, check=False, timeout=30)
+                self.assertEqual(ended.returncode, 1)
+                self.assertIn(word, ended.stderr)
+                self.assertEqual(state.read_bytes(), bad)
+
+    def test_a_big_idle_pool_takes_little_memory(self):
+        with Daemon() as daemon:
+            daemon.create_pool(size=4096 * GIB)
+            daemon.create_volume(size=1024 * GIB)
+            uri = daemon.attach()["uri"]
+            connected(uri).pwrite(b"x" * 4096, 512 * GIB)
+            daemon.stop()
+            daemon.start()
+            daemon.wait_until(lambda: os.path.exists(daemon.file("v.sock")), 20)
+            connected(uri).pread(4096, 0)
+            status = pathlib.Path(f"/proc/{daemon.process.pid}/status").read_text()
+            resident = int(status.split("VmRSS:")[1].split()[0])
+            self.assertLess(resident, 40 * 1024)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,203 @@
+"""The control socket: methods, mistakes, events, background work, metrics."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+import unittest
+
+import nbd
+from daemon import BLOCKD, GIB, MIB, CallError, Daemon, run
+
+
+class ControlTest(unittest.TestCase):
+    def setUp(self):
+        self.daemon = self.enterContext(Daemon())
+
+    def command(self, *arguments):
+        return subprocess.run([BLOCKD, "--root", self.daemon.root, *arguments],
+                              capture_output=True, text=True, check=False, timeout=30)
+
+    def test_every_method_is_listed_and_refuses_what_it_does_not_know(self):
+        methods = self.daemon.call("rpc.methods")["methods"]
+        self.assertIn("volume.create", methods)
+        for method in methods:
+            if method == "events.subscribe":
+                continue
+            with self.assertRaises(CallError) as error:
+                self.daemon.call(method, nonsense=1)
+            self.assertEqual(error.exception.code, "invalid_argument", method)
+
+    def test_a_life_of_volumes_snapshots_and_clones(self):
+        call = self.daemon.call
+        self.daemon.create_pool()
+        self.daemon.create_volume("a")
+        self.daemon.create_volume("b")
+        made = call("snapshot.create", pool="tank", snapshots=[{"volume": "a", "name": "s"},
+                                                               {"volume": "b", "name": "s"}])
+        self.assertEqual(len(made["uuids"]), 2)
+        call("snapshot.clone", pool="tank", snapshot="a@s", name="c", tags="owner=42")
+        self.assertEqual(call("volume.get", pool="tank", volume="c")["tags"], "owner=42")
+        call("volume.rename", pool="tank", volume="c", name="d")
+        call("volume.resize", pool="tank", volume="d", size_bytes=128 * MIB)
+        call("volume.protect", pool="tank", object="d", on=True)
+        with self.assertRaises(CallError):
+            call("volume.delete", pool="tank", volume="d")
+        call("volume.protect", pool="tank", object="d", on=False)
+        task = call("volume.flatten", pool="tank", volume="d")["task"]
+        self.daemon.wait_until(lambda: call("task.get", task=task)["state"] == "done", 20)
+        call("volume.rollback", pool="tank", volume="b", snapshot="b@s")
+        diff = call("volume.diff", pool="tank", **{"from": "a@s"}, to="a")
+        self.assertEqual((diff["ranges"], diff["finished"]), ([], True))
+        self.assertEqual(call("volume.exclusive", pool="tank", object="a")["bytes"], 0)
+        self.assertEqual(
+            call("volume.explain", pool="tank", object="a", offset_bytes=0)["kind"], "absent")
+        call("snapshot.delete", pool="tank", snapshot="a@s")
+        call("volume.delete", pool="tank", volume="d")
+        call("pool.checkpoint", pool="tank")
+        names = [v["name"] for v in call("volume.list", pool="tank")["volumes"]]
+        self.assertEqual(sorted(names), ["a", "b"])
+        self.daemon.stop()
+        self.daemon.fsck()
+
+    def test_asked_twice_with_its_uuid_a_volume_is_made_once(self):
+        self.daemon.create_pool()
+        uuid = "01900000-0000-7000-8000-0000000000aa"
+        one = self.daemon.call("volume.create", pool="tank", name="v", size_bytes=MIB, uuid=uuid)
+        two = self.daemon.call("volume.create", pool="tank", name="v", size_bytes=MIB, uuid=uuid)
+        self.assertEqual(one, two)
+        self.assertEqual(len(self.daemon.call("volume.list", pool="tank")["volumes"]), 1)
+
+    def test_a_pool_that_could_not_be_made_leaves_nothing(self):
+        path = self.daemon.file("small.img")
+        with self.assertRaises(CallError) as error:
+            self.daemon.call("pool.create", name="small",
+                             devices=[{"path": path, "create_bytes": 65536}])
+        self.assertEqual(error.exception.code, "no_space")
+        self.assertFalse(os.path.exists(path))
+        self.assertEqual(self.daemon.call("pool.list")["pools"], [])
+
+    def test_a_pool_grows_and_gets_devices(self):
+        self.daemon.create_pool(size=GIB)
+        before = self.daemon.call("pool.get", pool="tank")["space"]["total_bytes"]
+        os.truncate(self.daemon.file("tank.img"), 2 * GIB)
+        grown = self.daemon.call("pool.grow", pool="tank")["space"]["total_bytes"]
+        self.assertGreater(grown, before + GIB // 2)
+        added = self.daemon.call("pool.add_device", pool="tank",
+                                 device={"path": self.daemon.file("b.img"), "create_bytes": GIB})
+        self.assertEqual(len(added["devices"]), 2)
+        self.daemon.kill()
+        self.daemon.start()
+        self.daemon.wait_until(
+            lambda: self.daemon.call("pool.get", pool="tank")["state"] == "open", 20)
+        self.assertEqual(len(self.daemon.call("pool.get", pool="tank")["devices"]), 2)
+
+    def test_scrub_tells_its_progress_and_can_be_cancelled(self):
+        uri = self.daemon.serve(size=256 * MIB)
+        run("qemu-io", "-f", "raw", uri, "-c", "write -P 1 0 64M")
+        whole = self.daemon.call("pool.scrub", pool="tank")["task"]
+        self.daemon.wait_until(
+            lambda: self.daemon.call("task.get", task=whole)["state"] == "done", 30)
+        result = self.daemon.call("task.get", task=whole)["result"]
+        self.assertGreater(result["blocks_checked"], 64 * MIB // 4096 - 1)
+        self.assertEqual(result["blocks_damaged"], 0)
+        slow = self.daemon.call("pool.scrub", pool="tank", bytes_per_second=4 * MIB)["task"]
+        self.daemon.wait_until(
+            lambda: self.daemon.call("task.get", task=slow)["done_bytes"] > 0, 20)
+        self.daemon.call("task.cancel", task=slow)
+        self.daemon.wait_until(
+            lambda: self.daemon.call("task.get", task=slow)["state"] == "cancelled", 20)
+
+    def test_events_reach_who_subscribed(self):
+        control = self.daemon.control()
+        control.call("events.subscribe")
+        self.daemon.create_pool()
+        event = control.receive()
+        self.assertEqual(event["method"], "event")
+        self.assertEqual(event["params"]["text"], "pool tank: created")
+        control.close()
+
+    def test_nonsense_on_the_socket_is_answered(self):
+        control = self.daemon.control()
+        for line, code in [(b"{\n", -32700), (b"[]\n", -32600), (b'{"id":1}\n', -32600),
+                           (b'{"jsonrpc":"2.0","id":1,"method":"no"}\n', -32601)]:
+            control.send(line)
+            self.assertEqual(control.receive()["error"]["code"], code)
+        with self.assertRaises(OSError):
+            control.send(b"x" * (64 << 20))
+        self.assertTrue(self.daemon.answers())
+
+    def test_many_calls_at_once_on_one_connection(self):
+        self.daemon.create_pool()
+        control = self.daemon.control()
+        for i in range(500):
+            control.send(json.dumps({"jsonrpc": "2.0", "id": i, "method": "volume.create",
+                                     "params": {"pool": "tank", "name": f"v{i}",
+                                                "size_bytes": MIB}}).encode() + b"\n")
+        answered = {control.receive()["id"] for _ in range(500)}
+        self.assertEqual(answered, set(range(500)))
+        self.assertEqual(len(self.daemon.call("volume.list", pool="tank")["volumes"]), 500)
+
+    def test_metrics_are_what_prometheus_reads(self):
+        uri = self.daemon.serve(size=64 * MIB)
+        run("qemu-io", "-f", "raw", uri, "-c", "write -P 1 0 1M", "-c", "flush",
+            "-c", "read -P 1 0 1M")
+        shown = self.command("call", "daemon.metrics")
+        self.assertEqual(shown.returncode, 0)
+        self.assertIn('stoa_volume_bytes_total{pool="tank",volume="v",operation="write"} 1048576',
+                      shown.stdout)
+        checked = subprocess.run(["promtool", "check", "metrics"], input=shown.stdout,
+                                 capture_output=True, text=True, check=False)
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        trace = self.command("call", "daemon.trace").stdout
+        self.assertIn(" v 1 write 0 1048576 ", trace)
+
+    def test_the_command_tells_the_ends_apart(self):
+        self.assertEqual(self.command("call", "pool.list").returncode, 0)
+        refused = self.command("call", "pool.get", '{"pool":"x"}')
+        self.assertEqual((refused.returncode, refused.stderr),
+                         (2, 'stoa-blockd: pool "x": there is none\n'))
+        self.assertEqual(self.command("call", "pool.get", "{").returncode, 1)
+        self.daemon.stop()
+        self.assertEqual(self.command("call", "pool.list").returncode, 3)
+
+    def test_the_service_manager_hears_when_it_is_ready(self):
+        self.daemon.stop()
+        manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        path = self.daemon.file("notify")
+        manager.bind(path)
+        manager.settimeout(20)
+        self.daemon.environment["NOTIFY_SOCKET"] = path
+        self.daemon.start()
+        self.assertEqual(manager.recv(100), b"READY=1")
+        self.daemon.stop()
+        self.assertEqual(manager.recv(100), b"STOPPING=1")
+        manager.close()
+
+    def test_stopping_waits_for_nobody(self):
+        uri = self.daemon.serve(size=GIB)
+        # A full pool holds writes until there is space.
+        self.daemon.create_pool("full", size=64 * MIB)
+        self.daemon.create_volume("w", GIB, pool="full")
+        held = nbd.NBD()
+        held.connect_uri(self.daemon.attach("w", pool="full")["uri"])
+        buffer = nbd.Buffer.from_bytearray(bytearray(os.urandom(MIB)))
+        for i in range(100):
+            held.aio_pwrite(buffer, i * MIB)
+        idle = nbd.NBD()
+        idle.connect_uri(uri)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            held.poll(100)
+            text = self.daemon.call("daemon.metrics")["text"]
+            if 'stoa_pool_held_writes_total{pool="full"} 0' not in text:
+                break
+        self.assertNotIn('stoa_pool_held_writes_total{pool="full"} 0', text)
+        begin = time.monotonic()
+        self.assertEqual(self.daemon.stop(), 0)
+        self.assertLess(time.monotonic() - begin, 15)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
