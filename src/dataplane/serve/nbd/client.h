@@ -10,7 +10,7 @@
 // be told apart has a context that names each.
 //
 // Behaviour with a scripted server: client_test.cc; with hostile ones: client_hostile_test.cc; with
-// those that others wrote, killed under load: tests/interop.
+// those that others wrote, killed under load: tests/foreign.
 #pragma once
 
 #include <cstdint>
