@@ -83,7 +83,19 @@ public:
     [[nodiscard]] uint64_t reconnections() const;
 
 private:
-    class Running;
+    // Counts what close() waits for.
+    class Running {
+    public:
+        explicit Running(NbdClient& client) : client_(client) { ++client_.running_; }
+        Running(const Running&) = delete;
+        Running& operator=(const Running&) = delete;
+        ~Running() {
+            if (--client_.running_ == 0) client_.idle_.notify_all();
+        }
+
+    private:
+        NbdClient& client_;
+    };
     class Exclusion;
     struct Transfer;
 

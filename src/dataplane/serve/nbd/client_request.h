@@ -14,6 +14,13 @@
 
 namespace stoa::nbd {
 
+[[nodiscard]] constexpr uint64_t round_up(uint64_t value, uint64_t grain) {
+    return (value + grain - 1) / grain * grain;
+}
+[[nodiscard]] constexpr uint64_t round_down(uint64_t value, uint64_t grain) {
+    return value / grain * grain;
+}
+
 // What a metadata context says of a range.
 struct StatusRange {
     uint64_t offset_bytes = 0;
