@@ -36,8 +36,8 @@ private:
 };
 
 Result<void> check_options(const ClientOptions& options) {
-    const auto wrong = [](std::string what) {
-        return Error(ErrorCode::invalid_argument, "NBD client: " + what);
+    const auto wrong = [](std::string_view what) {
+        return Error(ErrorCode::invalid_argument, fmt::format("NBD client: {}", what));
     };
     if (options.export_name.size() > kStringBytesMax) return wrong("the export's name is too long");
     if (options.contexts.size() > kContextsMax) return wrong("too many contexts");

@@ -4,7 +4,8 @@
 // new one; all of them may be done twice. That needs a server that is done with the requests of a
 // lost connection before it serves a new one; otherwise an old write could land after a newer one.
 // What it acknowledged and had not flushed, a server that was killed may have forgotten: unless it
-// is known to keep it (server_keeps_acknowledged), the next flush fails once with `io`.
+// is known to keep it (server_keeps_acknowledged), the next flush fails once with `io` (or a write
+// that is made durable by one).
 // An export that comes back with another size or name, or without something that it had (also a
 // context), is another one: every request fails from then on. A server that wants its volumes to
 // be told apart has a context that names each.
@@ -36,10 +37,10 @@ class ClientLink;
 // again, and nothing else is written meanwhile.
 class NbdClient final : public block::Volume {
 public:
-    // Errors: io (no server there, or one that breaks the protocol), not_found (no such socket or
-    // export), read_only (the export is, and the options are not), unsupported (an old server; a
-    // size that is no multiple of its blocks or of 512), invalid_argument (options; TLS is wanted
-    // by one side only), busy (no answer in time).
+    // Tries once. Errors: io (no server there, or one that breaks the protocol), not_found (no such
+    // socket or export), read_only (the export is, and the options are not), unsupported (an old
+    // server; a size that is no multiple of its blocks or of 512), invalid_argument (options; TLS
+    // is wanted by one side only), busy (no answer in time).
     static io::Task<Result<std::unique_ptr<NbdClient>>> open(io::Reactor& reactor,
                                                              ClientOptions options);
     // Over connections made elsewhere; the address is for messages.

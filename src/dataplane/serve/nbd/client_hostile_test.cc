@@ -192,7 +192,7 @@ TEST_F(HostileTest, a_reply_to_another_request_that_is_none) {
 }
 
 TEST_F(HostileTest, a_block_status_that_is_none) {
-    const auto status = [](uint32_t length, uint32_t id, std::vector<uint32_t> words) {
+    const auto status = [](uint32_t length, uint32_t id, const std::vector<uint32_t>& words) {
         return [=](Writer& to) {
             chunk(to, 0, Chunk::block_status, length);
             to.put(id);
