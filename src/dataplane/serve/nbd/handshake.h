@@ -17,7 +17,8 @@ namespace stoa::nbd {
 class TlsUpgrade {
 public:
     virtual ~TlsUpgrade() = default;
-    virtual io::Task<Result<std::unique_ptr<io::Stream>>> accept(
+    // Errors: io (no handshake of TLS), cancelled.
+    virtual io::Task<Result<std::unique_ptr<io::Stream>>> accept(  // tidy: allow syscall: TLS's
         std::unique_ptr<io::Stream> plain) = 0;
 };
 
