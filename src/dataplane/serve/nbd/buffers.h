@@ -1,9 +1,12 @@
 // Buffers: memory for the data of requests, with a limit over all connections of a server.
 //
-// Small ones are kept and given again. A connection has a share that nobody can take from it, so
-// that it goes on beside others that hold all the rest; beyond that share it waits its turn.
+// Those of common sizes are kept and given again. A connection has a share that nobody can take
+// from it, so that it goes on beside others that hold all the rest; beyond that share it waits its
+// turn: who came first and lacks only room is not overtaken, so that a big request is not starved
+// by small ones. Behaviour: server_test.cc.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -57,9 +60,18 @@ public:
         // Not zeroed. After an admission of the same size.
         [[nodiscard]] AlignedBuffer take(size_t size_bytes);
         void give_back(AlignedBuffer buffer);
+        // What was admitted for memory that comes from elsewhere.
+        void give_back_bytes(size_t size_bytes);
 
     private:
         friend class Buffers;
+        // Half of all is the most that one connection shares in, unless it holds nothing yet.
+        [[nodiscard]] bool is_fair(size_t size_bytes) const;
+        // `until`: whose turn it is to be, among those who wait; nullptr: behind all of them.
+        struct Waiter;
+        [[nodiscard]] bool may_share(size_t size_bytes, const Waiter* until) const;
+        bool admit_now(size_t size_bytes, const Waiter* until);
+
         Buffers& buffers_;
         BufferHolder& holder_;
         uint64_t own_bytes_ = 0;
@@ -71,9 +83,13 @@ public:
     [[nodiscard]] uint64_t shared_bytes() const { return shared_bytes_; }
 
 private:
-    static constexpr size_t kSmallBytes = 4096;
-    static constexpr size_t kSmallKept = 1024;
+    // Buffers of a power of two are kept.
+    static constexpr size_t kKeptBytesLeast = 4096;
+    static constexpr size_t kKeptSizes = 9;  // up to 1 MiB
+    static constexpr size_t kKeptBytesMax = 16 << 20;  // of all together
 
+    // The free list of a size; nullptr: it is not kept.
+    [[nodiscard]] std::vector<AlignedBuffer>* list_of(size_t size_bytes);
     io::Task<void> reap();
 
     const BufferLimits limits_;
@@ -81,8 +97,10 @@ private:
     io::Condition freed_;
     io::TaskGroup reaper_;  // runs while somebody waits
     std::vector<Account*> accounts_;
+    std::vector<const Account::Waiter*> waiting_;  // the first to come is first
     uint64_t shared_bytes_ = 0;
-    std::vector<AlignedBuffer> small_;
+    std::array<std::vector<AlignedBuffer>, kKeptSizes> kept_;
+    size_t kept_bytes_ = 0;
 };
 
 }  // namespace stoa::nbd

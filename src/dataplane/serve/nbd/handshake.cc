@@ -10,6 +10,10 @@ namespace stoa::nbd {
 
 namespace {
 
+// Of one option. Nobody needs more, and each costs memory in every block status answer.
+constexpr size_t kContextsMax = 16;
+constexpr size_t kQueriesMax = 256;
+
 ConstBytes text_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
 class Handshake {
@@ -62,6 +66,11 @@ private:
         }
         option_ = option->option;
         if (option->length_bytes > kOptionBytesMax) {
+            if (static_cast<Option>(option_) == Option::export_name) {
+                co_return Error(ErrorCode::invalid_argument,
+                                fmt::format("{}: wants an export with a name of {} bytes",
+                                            result_.stream->peer(), option->length_bytes));
+            }
             CO_TRY(co_await drop(option->length_bytes));
             co_return co_await reply(OptionReply::error_too_big,
                                      text_bytes("the option is too long"));
@@ -230,26 +239,14 @@ private:
         if (set && !result_.structured_replies) {
             co_return co_await refuse("structured replies come before metadata contexts");
         }
+        if (request->queries.size() > kQueriesMax) {
+            co_return co_await reply(OptionReply::error_too_big, text_bytes("too many queries"));
+        }
         Export* chosen = exports_.find(request->export_name);
         if (chosen == nullptr) co_return co_await refuse_unknown(request->export_name);
-        std::vector<std::string> names;
-        const auto add = [&](std::string name) {
-            if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
-        };
-        if (request->queries.empty() && !set) {
-            add(std::string(kBaseAllocation));
-            for (std::string& name : chosen->contexts()) add(std::move(name));
-        }
-        for (const std::string& query : request->queries) {
-            if (query == kBaseAllocation || (!set && query == "base:")) {
-                add(std::string(kBaseAllocation));
-            } else if (!set && query.ends_with(':')) {
-                for (std::string& name : chosen->contexts()) {
-                    if (name.starts_with(query)) add(std::move(name));
-                }
-            } else if (chosen->context(query) != nullptr) {
-                add(query);
-            }
+        const std::vector<std::string> names = matching(*chosen, request->queries, set);
+        if (set && names.size() > kContextsMax) {
+            co_return co_await reply(OptionReply::error_too_big, text_bytes("too many contexts"));
         }
         for (uint32_t i = 0; i < names.size(); ++i) {
             Writer entry;
@@ -264,6 +261,33 @@ private:
             }
         }
         co_return co_await reply(OptionReply::ack);
+    }
+
+    // The contexts that the queries select. A namespace alone, as "base:", lists what is in it and
+    // chooses nothing; no query at all lists everything.
+    static std::vector<std::string> matching(Export& exported,
+                                             const std::vector<std::string>& queries, bool set) {
+        std::vector<std::string> names;
+        const auto add = [&](std::string name) {
+            if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+        };
+        const auto add_namespace = [&](std::string_view prefix) {
+            if (kBaseAllocation.starts_with(prefix)) add(std::string(kBaseAllocation));
+            for (std::string& name : exported.contexts()) {
+                if (name.starts_with(prefix)) add(std::move(name));
+            }
+        };
+        if (queries.empty() && !set) add_namespace("");
+        for (const std::string& query : queries) {
+            if (query.ends_with(':')) {
+                if (!set) add_namespace(query);
+            } else if (query.starts_with("base:")) {
+                if (query == kBaseAllocation) add(query);
+            } else if (exported.context(query) != nullptr) {
+                add(query);
+            }
+        }
+        return names;
     }
 
     const ExportTable& exports_;

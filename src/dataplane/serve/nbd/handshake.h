@@ -17,6 +17,7 @@ namespace stoa::nbd {
 class TlsUpgrade {
 public:
     virtual ~TlsUpgrade() = default;
+    // Errors: io (no handshake of TLS), cancelled.
     virtual io::Task<Result<std::unique_ptr<io::Stream>>> encrypt(
         std::unique_ptr<io::Stream> plain) = 0;
 };

@@ -8,15 +8,16 @@
 #include <string_view>
 #include <utility>
 
+#include "dataplane/serve/nbd/session_operation.h"
+
 namespace stoa::nbd {
 
 namespace {
 
-// Below this a read does not ask first where holes are.
-constexpr uint32_t kLookForHolesBytes = 64 * 1024;
-constexpr size_t kReadExtentsMax = 64;
-constexpr size_t kDescriptorsMax = 4096;
-constexpr size_t kErrorTextMax = 1024;
+// Written at a time: who takes less of it than that in the time of BufferLimits is stuck.
+constexpr size_t kSliceBytes = 256 * 1024;
+// Of what an operation keeps for the next one.
+constexpr size_t kHeaderBytesKept = 4096;
 
 bool is_command(uint16_t command) { return command < kCommands; }
 bool changes(Command command) {
@@ -25,42 +26,6 @@ bool changes(Command command) {
 }
 
 }  // namespace
-
-// A request from its arrival until its answer has been sent; used again and again.
-struct Session::Operation {
-    Request request;
-    uint64_t started_ns = 0;
-    AlignedBuffer data;
-    // The answer: parts point into `header` (by offset, as it grows) and `data`.
-    struct Part {
-        bool in_header = false;
-        size_t offset = 0;
-        size_t size = 0;
-    };
-    std::vector<std::byte> header;
-    std::vector<Part> parts;
-
-    [[nodiscard]] Command command() const { return static_cast<Command>(request.command); }
-    [[nodiscard]] bool has(uint16_t flag) const { return (request.flags & flag) != 0; }
-
-    std::byte* add_header(size_t size) {
-        const size_t at = header.size();
-        header.resize(at + size);
-        if (!parts.empty() && parts.back().in_header &&
-            parts.back().offset + parts.back().size == at) {
-            parts.back().size += size;
-        } else {
-            parts.push_back({true, at, size});
-        }
-        return header.data() + at;
-    }
-    void add_data(size_t offset, size_t size) { parts.push_back({false, offset, size}); }
-    void add_chunk(Chunk type, uint16_t flags, size_t length) {
-        encode_chunk_header(
-            add_header(kChunkHeaderBytes),
-            {flags, static_cast<uint16_t>(type), request.cookie, static_cast<uint32_t>(length)});
-    }
-};
 
 Session::Session(io::Executor& executor, Negotiated negotiated, Buffers& buffers,
                  Counters& counters, OperationTrace& trace, uint32_t number)
@@ -112,7 +77,7 @@ io::Task<Result<void>> Session::read_requests() {
             co_return Result<void>{};
         }
         while (all_.size() - unused_.size() >= kInFlightMax && !cut_) co_await released_.wait();
-        if (cut_) co_return Error(ErrorCode::cancelled, "cut off");
+        if (cut_) co_return is_cut();
         Operation& operation = new_operation(*request);
         const WireError refused = refusal(*request);
         const bool writes = operation.command() == Command::write;
@@ -131,9 +96,16 @@ io::Task<Result<void>> Session::read_requests() {
             const bool admitted = account_.try_admit(size) || co_await account_.admit(size, cut_);
             if (!admitted) {
                 release(operation);
-                co_return Error(ErrorCode::cancelled, "cut off");
+                co_return is_cut();
             }
             operation.data = account_.take(size);
+        }
+        if (const size_t reserve = status_bytes_max(operation.request); reserve > 0) {
+            if (!co_await account_.admit(reserve, cut_)) {
+                release(operation);
+                co_return is_cut();
+            }
+            operation.reserved_bytes = reserve;
         }
         if (writes) {
             auto taken = co_await take_payload(operation);
@@ -226,7 +198,9 @@ WireError Session::refusal(const Request& request) const {
     if (request.length_bytes == 0) return WireError::invalid;
     if (request.offset_bytes > size_bytes_ ||
         request.length_bytes > size_bytes_ - request.offset_bytes) {
-        return changes(command) ? WireError::no_space : WireError::invalid;
+        // Trimming is not said to need space (section "Error values").
+        const bool fills = command == Command::write || command == Command::write_zeroes;
+        return fills ? WireError::no_space : WireError::invalid;
     }
     const bool aligned =
         request.offset_bytes % kBlockBytesMin == 0 && request.length_bytes % kBlockBytesMin == 0;
@@ -259,6 +233,7 @@ io::Task<Result<void>> Session::perform(Operation& operation) {
         case Command::flush: co_return co_await volume.flush();
         case Command::trim: {
             CO_TRY(co_await volume.discard(request.offset_bytes, request.length_bytes));
+            if (fua && cut_) co_return is_cut();
             if (fua) CO_TRY(co_await volume.flush());
             co_return Result<void>{};
         }
@@ -271,134 +246,6 @@ io::Task<Result<void>> Session::perform(Operation& operation) {
         case Command::disconnect: break;
     }
     co_return Error(ErrorCode::invalid_argument, "unknown command");
-}
-
-io::Task<Result<void>> Session::read(Operation& operation) {
-    const Request& request = operation.request;
-    if (structured_ && request.length_bytes >= kLookForHolesBytes &&
-        !operation.has(kDontFragment)) {
-        bool done = false;
-        CO_TRY(co_await read_around_holes(operation, done));
-        if (done) co_return Result<void>{};
-    }
-    CO_TRY(co_await export_.volume().read(request.offset_bytes, operation.data.bytes()));
-    if (structured_) {
-        operation.add_chunk(Chunk::offset_data, kChunkDone, 8 + operation.data.size());
-        store_be(operation.add_header(8), request.offset_bytes);
-    } else {
-        encode_simple_reply(operation.add_header(kSimpleReplyBytes), WireError::none,
-                            request.cookie);
-    }
-    operation.add_data(0, operation.data.size());
-    co_return Result<void>{};
-}
-
-// Sends no zeroes that the map knows of. A write meanwhile may or may not be seen: it was not
-// acknowledged when the read began, or the map shows it.
-io::Task<Result<void>> Session::read_around_holes(Operation& operation, bool& done) {
-    const Request& request = operation.request;
-    CO_TRY_ASSIGN(const auto extents,
-                  co_await export_.volume().extents(request.offset_bytes, request.length_bytes,
-                                                    kReadExtentsMax));
-    const bool absent_is_zero = export_.absent_reads_zero();
-    const auto is_hole = [&](const block::Extent& extent) {
-        return extent.kind == block::ExtentKind::hole ||
-               (extent.kind == block::ExtentKind::absent && absent_is_zero);
-    };
-    if (std::ranges::none_of(extents, is_hole)) co_return Result<void>{};
-    uint64_t at = request.offset_bytes;
-    const uint64_t end = request.offset_bytes + request.length_bytes;
-    size_t next = 0;
-    while (at < end) {
-        const bool hole = next < extents.size() && is_hole(extents[next]);
-        uint64_t until = hole ? extents[next].offset_bytes + extents[next].length_bytes : at;
-        if (hole) ++next;
-        // Neighbours of a kind are one; what was not told any more is data.
-        while (next < extents.size() && is_hole(extents[next]) == hole) {
-            until = extents[next].offset_bytes + extents[next].length_bytes;
-            ++next;
-        }
-        if (!hole && next == extents.size()) until = end;
-        until = std::min(until, end);
-        CHECK(until > at);
-        const auto length = static_cast<size_t>(until - at);
-        const uint16_t flags = until == end ? kChunkDone : 0;
-        if (hole) {
-            operation.add_chunk(Chunk::offset_hole, flags, 12);
-            store_be(operation.add_header(8), at);
-            store_be(operation.add_header(4), static_cast<uint32_t>(length));
-        } else {
-            const auto offset = static_cast<size_t>(at - request.offset_bytes);
-            CO_TRY(
-                co_await export_.volume().read(at, operation.data.bytes().subspan(offset, length)));
-            operation.add_chunk(Chunk::offset_data, flags, 8 + length);
-            store_be(operation.add_header(8), at);
-            operation.add_data(offset, length);
-        }
-        at = until;
-    }
-    done = true;
-    co_return Result<void>{};
-}
-
-namespace {
-
-void append(std::vector<Descriptor>& to, uint64_t length_bytes, uint32_t flags) {
-    if (!to.empty() && to.back().flags == flags) {
-        to.back().length_bytes += static_cast<uint32_t>(length_bytes);
-    } else {
-        to.push_back({static_cast<uint32_t>(length_bytes), flags});
-    }
-}
-
-// base:allocation
-io::Task<Result<void>> describe_allocation(Export& exported, const Request& request,
-                                           size_t descriptors_max, std::vector<Descriptor>& to) {
-    uint64_t at = request.offset_bytes;
-    const uint64_t end = request.offset_bytes + request.length_bytes;
-    while (at < end) {
-        CO_TRY_ASSIGN(const auto extents,
-                      co_await exported.volume().extents(at, end - at, kDescriptorsMax));
-        if (extents.empty())
-            co_return Error(ErrorCode::io, "the volume does not say what it holds");
-        for (const block::Extent& extent : extents) {
-            const bool zero =
-                extent.kind == block::ExtentKind::hole ||
-                (extent.kind == block::ExtentKind::absent && exported.absent_reads_zero());
-            const uint32_t flags = zero ? kStatusHole | kStatusZero : 0;
-            const bool is_new = to.empty() || to.back().flags != flags;
-            if (is_new && to.size() == descriptors_max) co_return Result<void>{};
-            append(to, std::min(extent.length_bytes, end - at), flags);
-            at += std::min(extent.length_bytes, end - at);
-        }
-    }
-    co_return Result<void>{};
-}
-
-}  // namespace
-
-io::Task<Result<void>> Session::status(Operation& operation) {
-    const size_t descriptors_max = operation.has(kRequireOne) ? 1 : kDescriptorsMax;
-    std::vector<Descriptor> descriptors;
-    for (size_t i = 0; i < contexts_.size(); ++i) {
-        descriptors.clear();
-        if (contexts_[i].context == nullptr) {
-            CO_TRY(co_await describe_allocation(export_, operation.request, descriptors_max,
-                                                descriptors));
-        } else {
-            CO_TRY(co_await contexts_[i].context->describe(operation.request.offset_bytes,
-                                                           operation.request.length_bytes,
-                                                           descriptors_max, descriptors));
-        }
-        const uint16_t flags = i + 1 == contexts_.size() ? kChunkDone : 0;
-        operation.add_chunk(Chunk::block_status, flags, 4 + 8 * descriptors.size());
-        store_be(operation.add_header(4), static_cast<uint32_t>(i + 1));
-        for (const Descriptor& each : descriptors) {
-            store_be(operation.add_header(4), each.length_bytes);
-            store_be(operation.add_header(4), each.flags);
-        }
-    }
-    co_return Result<void>{};
 }
 
 // ---- answers
@@ -417,8 +264,13 @@ Session::Operation& Session::new_operation(const Request& request) {
 
 void Session::release(Operation& operation) {
     if (operation.data.size() > 0) account_.give_back(std::exchange(operation.data, {}));
+    if (operation.reserved_bytes > 0) {
+        account_.give_back_bytes(std::exchange(operation.reserved_bytes, 0));
+    }
+    if (operation.header.capacity() > kHeaderBytesKept) operation.header = {};
     operation.header.clear();
     operation.parts.clear();
+    operation.failed = WireError::none;
     unused_.push_back(&operation);
     if (released_.has_waiters()) released_.notify_one();
 }
@@ -432,17 +284,7 @@ void Session::answer(Operation& operation) {
                                 operation.request.cookie);
         }
     }
-    const uint64_t now = executor_.now_ns();
-    if (is_command(operation.request.command)) {
-        auto& counted = counters_.operations.at(operation.request.command);
-        counted.bytes += operation.request.length_bytes;
-        counted.latency.add(now - operation.started_ns);
-        trace_.add({now, operation.request.offset_bytes, operation.request.length_bytes,
-                    static_cast<uint32_t>((now - operation.started_ns) / 1000), number_,
-                    operation.command(), 0});
-    }
-    if (ready_.empty()) answered_.notify_all();
-    ready_.push_back(&operation);
+    finish(operation, operation.failed);
 }
 
 void Session::answer_error(Operation& operation, WireError error, std::string_view text) {
@@ -450,52 +292,79 @@ void Session::answer_error(Operation& operation, WireError error, std::string_vi
     operation.parts.clear();
     if (operation.data.size() > 0) account_.give_back(std::exchange(operation.data, {}));
     if (structured_) {
-        text = text.substr(0, kErrorTextMax);
-        operation.add_chunk(Chunk::error, kChunkDone, 6 + text.size());
-        store_be(operation.add_header(4), static_cast<uint32_t>(error));
-        store_be(operation.add_header(2), static_cast<uint16_t>(text.size()));
-        if (!text.empty()) std::memcpy(operation.add_header(text.size()), text.data(), text.size());
+        operation.add_error(kChunkDone, error, text, std::nullopt);
     } else {
         encode_simple_reply(operation.add_header(kSimpleReplyBytes), error,
                             operation.request.cookie);
     }
+    finish(operation, error);
+}
+
+// Its answer is complete.
+void Session::finish(Operation& operation, WireError error) {
     if (is_command(operation.request.command)) {
-        ++counters_.operations.at(operation.request.command).errors;
+        auto& counted = counters_.operations.at(operation.request.command);
         const uint64_t now = executor_.now_ns();
+        const uint64_t duration_ns = now - operation.started_ns;
+        if (error == WireError::none) {
+            counted.bytes += operation.request.length_bytes;
+            counted.latency.add(duration_ns);
+        } else {
+            ++counted.errors;
+        }
         trace_.add({now, operation.request.offset_bytes, operation.request.length_bytes,
-                    static_cast<uint32_t>((now - operation.started_ns) / 1000), number_,
-                    operation.command(), static_cast<uint16_t>(error)});
+                    static_cast<uint32_t>(duration_ns / 1000), number_, operation.command(),
+                    static_cast<uint16_t>(error)});
     }
     if (ready_.empty()) answered_.notify_all();
     ready_.push_back(&operation);
 }
 
+// Many answers with one call, a big one with several, so that progress can be seen; what has been
+// sent gives its memory back.
 io::Task<void> Session::write_answers() {
     std::vector<Operation*> sending;
     std::vector<ConstBytes> parts;
-    bool broken = false;
+    size_t bytes = 0;
     while (true) {
         while (ready_.empty() && !leaving_) co_await answered_.wait();
         if (ready_.empty()) co_return;
         sending.clear();
-        parts.clear();
         std::swap(sending, ready_);
-        for (const Operation* operation : sending) {
-            for (const Operation::Part& part : operation->parts) {
+        size_t released = 0;
+        for (size_t i = 0; i < sending.size(); ++i) {
+            const Operation& operation = *sending[i];
+            for (const Operation::Part& part : operation.parts) {
                 const std::byte* from =
-                    part.in_header ? operation->header.data() : operation->data.data();
-                parts.emplace_back(from + part.offset, part.size);
+                    part.in_header ? operation.header.data() : operation.data.data();
+                ConstBytes left(from + part.offset, part.size);
+                while (!left.empty()) {
+                    const size_t piece = std::min(left.size(), kSliceBytes - bytes);
+                    parts.push_back(left.first(piece));
+                    left = left.subspan(piece);
+                    bytes += piece;
+                    if (bytes < kSliceBytes && parts.size() < kPartsMax) continue;
+                    co_await send(parts);
+                    bytes = 0;
+                    while (released < i) release(*sending[released++]);
+                }
             }
         }
-        if (!broken && !cut_) {
-            stuck_since_ns_ = executor_.now_ns();
-            broken = !(co_await stream_->write(parts)).ok();
-            stuck_since_ns_ = 0;
-            // Whoever does not take answers is not served on: what it still asks for is not done.
-            if (broken) cut();
-        }
-        for (Operation* operation : sending) release(*operation);
+        co_await send(parts);
+        bytes = 0;
+        while (released < sending.size()) release(*sending[released++]);
     }
+}
+
+io::Task<void> Session::send(std::vector<ConstBytes>& parts) {
+    if (!cut_ && !parts.empty()) {
+        stuck_since_ns_ = executor_.now_ns();
+        const bool good = (co_await stream_->write(parts)).ok();
+        stuck_since_ns_ = 0;
+        // Whoever does not take answers is not served on: what it still asks for is not done.
+        if (!good) cut();
+    }
+    parts.clear();
 }
 
 }  // namespace stoa::nbd

@@ -3,10 +3,14 @@
 // A reader takes requests and starts each as a task of its own; a writer sends the answers that
 // are ready, many with one call. Requests run beside each other and are answered as they end.
 // In the steady state nothing is allocated for a small request.
+//
+// session.cc receives, dispatches and answers; session_read.cc is what reads and asks the map.
+// Behaviour: session_test.cc.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -46,18 +50,24 @@ private:
     io::Task<Result<void>> take_payload(Operation& operation);
     io::Task<Result<void>> drop_payload(uint32_t length_bytes);
     io::Task<void> write_answers();
+    // Empties `parts`.
+    io::Task<void> send(std::vector<ConstBytes>& parts);
     io::Task<void> execute(Operation& operation);
     io::Task<Result<void>> perform(Operation& operation);
     io::Task<Result<void>> read(Operation& operation);
-    io::Task<Result<void>> read_around_holes(Operation& operation, bool& done);
+    io::Task<Result<void>> read_in_pieces(Operation& operation, bool& done);
+    io::Task<Result<void>> read_piece(Operation& operation, uint64_t offset_bytes,
+                                      size_t length_bytes, uint16_t flags);
     io::Task<Result<void>> status(Operation& operation);
+    [[nodiscard]] size_t status_bytes_max(const Request& request) const;
+    [[nodiscard]] static Error is_cut() { return {ErrorCode::cancelled, "cut off"}; }
     [[nodiscard]] WireError refusal(const Request& request) const;
 
     Operation& new_operation(const Request& request);
     void release(Operation& operation);
     void answer(Operation& operation);
     void answer_error(Operation& operation, WireError error, std::string_view text);
-    [[nodiscard]] bool has_context(size_t index) const { return index < contexts_.size(); }
+    void finish(Operation& operation, WireError error);
 
     io::Executor& executor_;
     const std::unique_ptr<io::Stream> stream_;
