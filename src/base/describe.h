@@ -77,17 +77,17 @@ Result<std::string> read_string(const Json& from, std::string_view path);
 std::string join(std::string_view path, std::string_view name);
 
 template <class T>
-struct is_vector : std::false_type {};
+constexpr bool kIsVector = false;
 template <class T>
-struct is_vector<std::vector<T>> : std::true_type {};
+constexpr bool kIsVector<std::vector<T>> = true;
 template <class T>
-struct is_optional : std::false_type {};
+constexpr bool kIsOptional = false;
 template <class T>
-struct is_optional<std::optional<T>> : std::true_type {};
+constexpr bool kIsOptional<std::optional<T>> = true;
 template <class T>
-struct is_map : std::false_type {};
+constexpr bool kIsMap = false;
 template <class T>
-struct is_map<std::map<std::string, T>> : std::true_type {};
+constexpr bool kIsMap<std::map<std::string, T>> = true;
 
 }  // namespace describe_detail
 
@@ -105,7 +105,7 @@ Json struct_to_json(const T& value) {
             const auto put = [&](const auto& one) {
                 const auto& member = value.*one.member;
                 using Member = std::remove_cvref_t<decltype(member)>;
-                if constexpr (describe_detail::is_optional<Member>::value) {
+                if constexpr (describe_detail::kIsOptional<Member>) {
                     if (member) object[one.name] = to_json(*member);
                 } else {
                     object[one.name] = to_json(member);
@@ -157,14 +157,14 @@ Json to_json(const T& value) {
         return Json(enum_names(value).at(static_cast<size_t>(value)));
     } else if constexpr (std::same_as<T, Uuid>) {
         return Json(value.to_string());
-    } else if constexpr (is_optional<T>::value) {
+    } else if constexpr (kIsOptional<T>) {
         return value ? to_json(*value) : Json(nullptr);
-    } else if constexpr (is_vector<T>::value) {
+    } else if constexpr (kIsVector<T>) {
         JsonArray array;
         array.reserve(value.size());
         for (const auto& item : value) array.push_back(to_json(item));
         return array;
-    } else if constexpr (is_map<T>::value) {
+    } else if constexpr (kIsMap<T>) {
         JsonObject object;
         for (const auto& [key, item] : value) object[key] = to_json(item);
         return object;
@@ -216,13 +216,13 @@ Result<void> from_json(const Json& from, T& into, std::string_view path) {
     } else if constexpr (std::same_as<T, double>) {
         TRY_ASSIGN(into, read_double(from, path));
         return {};
-    } else if constexpr (is_optional<T>::value) {
+    } else if constexpr (kIsOptional<T>) {
         if (from.is_null()) {
             into.reset();
             return {};
         }
         return from_json(from, into.emplace(), path);
-    } else if constexpr (is_vector<T>::value) {
+    } else if constexpr (kIsVector<T>) {
         const JsonArray* array = from.if_array();
         if (array == nullptr) return wrong(path, "an array", from);
         into.clear();
@@ -232,7 +232,7 @@ Result<void> from_json(const Json& from, T& into, std::string_view path) {
         }
         return {};
     } else {
-        static_assert(is_map<T>::value, "this type cannot be described");
+        static_assert(kIsMap<T>, "this type cannot be described");
         const JsonObject* object = from.if_object();
         if (object == nullptr) return wrong(path, "an object", from);
         into.clear();

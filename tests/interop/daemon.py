@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import time
 
-BINARIES = pathlib.Path(os.environ.get("STOA_BINARIES", "build/release/src/apps")).resolve()
+TREE = pathlib.Path(__file__).resolve().parent.parent.parent
+BINARIES = TREE / os.environ.get("STOA_BINARIES", "build/release/src/apps")
 BLOCKD = BINARIES / "blockd" / "stoa-blockd"
 POOL = BINARIES / "pool" / "stoa-pool"
 MIB = 1 << 20
