@@ -1,6 +1,7 @@
 # `make install` and `make deb`.
 include(GNUInstallDirs)
-install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE docs/blockd.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES packaging/stoa-blockd.service DESTINATION lib/systemd/system)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME stoa)

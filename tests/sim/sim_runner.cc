@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace stoa::simtest {
 
@@ -31,7 +32,7 @@ SimRunner::SimRunner(const RunOptions& options)
       swarm_(Swarm::draw(options.seed)),
       world_(std::make_unique<World>(with_verbose(swarm_.world, options.verbose))),
       actions_(*world_, model_, result_.verdict) {
-    actions_.tolerance.no_space = swarm_.fills;
+    actions_.tolerance.no_space = swarm_.fills || swarm_.host_fills;
     actions_.tolerance.device_errors =
         swarm_.faults == FaultClass::device_errors || swarm_.faults == FaultClass::flush_errors;
     actions_.tolerance.damage = swarm_.faults == FaultClass::damage;
@@ -128,7 +129,19 @@ void SimRunner::handle_crash() {
     add_faults();
 }
 
+// Nothing goes wrong by this: what is written waits, whatever it is.
+void SimRunner::fill_host() {
+    for (auto& disk : world_->disks()) {
+        disk->add_fault({.kind = io::sim::FaultKind::error,
+                         .op = io::DeviceOp::write,
+                         .chance = 0.05,
+                         .count = away_random_.between(5, 60),
+                         .error = ENOSPC});
+    }
+}
+
 void SimRunner::add_faults() {
+    if (swarm_.host_fills && !ended()) fill_host();
     if (swarm_.faults == FaultClass::none || ended()) return;
     using io::DeviceOp;
     using io::sim::FaultKind;
@@ -407,6 +420,13 @@ void SimRunner::perform_check(OperationKind kind) {
 void SimRunner::reopen() {
     actions_.detach_all();
     if (actions_.ended()) return;
+    // Who closes does not wait for the host.
+    if (swarm_.host_fills) {
+        for (auto& disk : world_->disks()) disk->clear_faults();
+        constexpr uint64_t kRetriedNs = 1'000'000'000;
+        world_->simulator().run_for(kRetriedNs);
+        if (ended() || world_->crashed()) return;
+    }
     const bool closed = world_->close(result_.verdict);
     if (ended() || world_->crashed()) return;
     if (!closed && swarm_.faults == FaultClass::none) {

@@ -52,6 +52,7 @@ private:
     void handle_crash();
     void maybe_arm_crash();
     void add_faults();
+    void fill_host();
     void perform(OperationKind kind);
     void perform_object(OperationKind kind);
     void perform_check(OperationKind kind);

@@ -113,6 +113,8 @@ Swarm Swarm::draw(uint64_t seed) {
     if (swarm.world.devices > 1 && swarm.faults == FaultClass::none && away.chance(0.6)) {
         swarm.away_chance = 0.5;
     }
+    io::sim::Random host(io::sim::mix(seed ^ 0xA3A9));
+    swarm.host_fills = swarm.faults == FaultClass::none && host.chance(0.2);
     return swarm;
 }
 
@@ -129,12 +131,12 @@ std::string Swarm::text() const {
     constexpr std::array kFaultNames{"none", "device errors", "flush errors", "damage"};
     return fmt::format(
         "devices {} x {} KiB, regions of {}, journal {}, checkpoint every {}, "
-        "volumes {} of {} blocks, snapshots {}, crashes {}/{}/{}, faults: {}{}{}",
+        "volumes {} of {} blocks, snapshots {}, crashes {}/{}/{}, faults: {}{}{}{}",
         world.devices, world.device_bytes >> 10, world.region_blocks, world.journal_blocks,
         world.knobs.checkpoint_every_records, volumes_max, blocks_max, snapshots_max,
         host_crash_chance, process_crash_chance, recovery_crash_chance,
         kFaultNames[static_cast<size_t>(faults)], fills ? ", fills" : "",
-        away_chance > 0 ? ", devices go away" : "");
+        away_chance > 0 ? ", devices go away" : "", host_fills ? ", the host fills" : "");
 }
 
 }  // namespace stoa::simtest

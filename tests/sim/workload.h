@@ -60,6 +60,7 @@ struct Swarm {
     double away_chance = 0;  // that a device goes away, per reopening
     FaultClass faults = FaultClass::none;
     bool fills = false;  // a pool so small that it becomes full
+    bool host_fills = false;  // the file system below it is full now and then
     uint64_t blocks_max = 16;  // of a volume
     size_t volumes_max = 3;
     size_t snapshots_max = 6;

@@ -1,3 +1,4 @@
+// The client of the control socket.
 #include <fmt/format.h>
 
 #include <cstdio>

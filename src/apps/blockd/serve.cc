@@ -1,3 +1,4 @@
+// The daemon: builds the objects, runs them until it is told to stop.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <signal.h>

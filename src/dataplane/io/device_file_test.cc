@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include <vector>
 
 #include "dataplane/io/test_directory.h"
+#include "dataplane/io/test_file_system.h"
 
 namespace stoa::io {
 namespace {
@@ -337,15 +337,6 @@ TEST_F(DeviceFileTest, a_short_write_goes_on_and_reports_why_it_stopped) {
         EXPECT_TRUE(std::ranges::equal(found.bytes().first(32768), written.bytes().first(32768)));
         EXPECT_TRUE(is_zero(found.bytes().subspan(32768)));
     }
-}
-
-// A file system that is mounted nowhere and goes away with its descriptor; needs privilege.
-FileDescriptor detached_file_system(const char* type, const char* size) {
-    const FileDescriptor context(fsopen(type, FSOPEN_CLOEXEC));
-    if (!context.is_open()) return {};
-    if (size != nullptr) fsconfig(context.get(), FSCONFIG_SET_STRING, "size", size, 0);
-    if (fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) return {};
-    return FileDescriptor(fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
 }
 
 TEST_F(DeviceFileTest, a_full_file_system_answers_enospc_and_goes_on) {

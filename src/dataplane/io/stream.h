@@ -24,6 +24,9 @@ public:
     // All `parts`, one after the other. The span may be consumed: its elements change.
     // Errors: io (also: the peer reads no more), cancelled (after shut_down()).
     virtual Task<Result<void>> write(std::span<ConstBytes> parts) = 0;
+    // Tells the peer that nothing more will be written, where the kind of stream has words for that
+    // (TLS); elsewhere does nothing. Counts as a write, the last one. Errors: those of write().
+    virtual Task<Result<void>> finish() { co_return Result<void>{}; }
     // Ends both directions at once, without waiting; what the peer has not got may be lost.
     // May be called at any time, more than once.
     virtual void shut_down() = 0;

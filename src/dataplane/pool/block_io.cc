@@ -29,7 +29,7 @@ io::Task<Result<void>> BlockIo::read(const Entry& entry, MutableBytes into, bool
         }
         for (size_t bad = 0; repair && writable_ && bad < place; ++bad) {
             const Location at = regions_.locate(entry.address(), bad);
-            if (co_await devices_.write(at.device, at.block, into) == 0) ++repairs_;
+            if (co_await devices_.write_once(at.device, at.block, into) == 0) ++repairs_;
         }
         co_return Result<void>{};
     }
@@ -59,7 +59,7 @@ io::Task<Result<uint64_t>> BlockIo::verify_copies(const Entry& entry) {
         if (co_await read_place(entry, place, other.bytes()) == 0) continue;
         if (!writable_) continue;
         const Location at = regions_.locate(entry.address(), place);
-        if (co_await devices_.write(at.device, at.block, good.bytes()) == 0) {
+        if (co_await devices_.write_once(at.device, at.block, good.bytes()) == 0) {
             ++repairs_;
             ++repaired;
         }

@@ -1,6 +1,7 @@
 #include "dataplane/pool/checkpoint.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <set>
 
@@ -68,13 +69,13 @@ io::Task<Result<void>> write_object_block(
                       co_await core.regions.allocate_node(RegionClass::meta));
         const uint32_t crc = core.checksums.block(content.bytes(), address, frozen.epoch);
         const int error = co_await core.blocks.write(address, content.bytes());
-        core.regions.commit_allocated({address, 1}, &frozen.space);
         if (error == 0) {
+            core.regions.commit_allocated({address, 1}, &frozen.space);
             now = Entry::make(EntryKind::data, address, frozen.epoch, crc);
             break;
         }
-        core.regions.free({address, 1}, &frozen.space);
-        if (attempt >= kWriteAttempts || error == ENODEV) {
+        core.regions.give_up(address, error, &frozen.space);
+        if (attempt >= kWriteAttempts || !is_bad_place(error)) {
             co_return Error(ErrorCode::io, "an object block could not be written", error);
         }
     }
@@ -187,36 +188,39 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
     co_return Result<void>{};
 }
 
-// Somebody else may have taken the devices over while this process was stopped.
+// Somebody else may have taken the devices over while this process was stopped. The newest
+// superblock must be the one that this process found or wrote, with the token in it; what it writes
+// just now bears its own.
 io::Task<Result<void>> check_owner(Core& core) {
     AlignedBuffer block(kBlockBytes);
     const uint64_t generation = std::max(core.superblock.generation, core.newest_generation);
     for (size_t d = 0; d < core.devices.list.size(); ++d) {
         if (!core.devices.list[d].is_member()) continue;
-        const DeviceLayout& layout = core.devices.list[d].layout;
-        for (const size_t copy : {size_t{0}, size_t{1}}) {
+        for (const auto& copy : core.devices.list[d].layout.superblock) {
             // The other slot is where a successor would have written.
-            for (const size_t slot : {size_t{0}, size_t{1}}) {
-                if (co_await core.devices.read(d, layout.superblock[copy][slot], block.bytes()) !=
-                    0) {
-                    continue;
-                }
+            for (const uint64_t at : copy) {
+                if (co_await core.devices.read(d, at, block.bytes()) != 0) continue;
                 const Result<Superblock> found = decode_superblock(block.bytes());
                 if (!found.ok() || found->pool != core.superblock.pool) continue;
-                if (found->generation > generation) {
-                    co_return Error(ErrorCode::busy,
-                                    fmt::format("another process took the pool over (generation "
-                                                "{} found, {} is ours)",
-                                                found->generation, generation));
-                }
+                const bool newer = found->generation > generation;
+                const bool instead = found->generation == core.superblock.generation &&
+                                     found->owner != core.superblock.owner;
+                if (found->owner == core.owner || (!newer && !instead)) continue;
+                co_return Error(
+                    ErrorCode::busy,
+                    fmt::format("another process took pool {} over: device {} has superblock "
+                                "generation {} of owner {}; {} is ours, of owner {}",
+                                core.label.name, core.devices.list[d].device->name(),
+                                found->generation, found->owner.to_string(),
+                                core.superblock.generation, core.superblock.owner.to_string()));
             }
         }
-        break;  // one present device is enough: a successor writes them all
     }
     co_return Result<void>{};
 }
 
-// To both copies on the devices of `wanted`; durable when it resolves to 0.
+// To both copies on the devices of `wanted`; durable when it resolves to 0. ENOSPC: may be tried
+// again.
 io::Task<int> put_superblock(Core& core, uint64_t generation, ConstBytes block,
                              const std::function<bool(size_t device)>& wanted) {
     int error = 0;
@@ -224,12 +228,13 @@ io::Task<int> put_superblock(Core& core, uint64_t generation, ConstBytes block,
         const PoolDevice& device = core.devices.list[d];
         if (device.device == nullptr || (device.stale && !device.joins) || !wanted(d)) continue;
         for (const auto& copy : device.layout.superblock) {
-            const int result = co_await core.devices.write(d, copy[generation % 2], block);
+            const int result = co_await core.devices.write_once(d, copy[generation % 2], block);
             if (result != 0) error = result;
         }
     }
     if (error == 0 && !MUTANT(16)) error = co_await core.devices.flush_touched();
-    co_return error;
+    else co_return error;
+    co_return error == ENOSPC ? EIO : error;  // a flush is never tried again
 }
 
 }  // namespace
@@ -242,7 +247,6 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
             co_return Error(ErrorCode::io, "a checkpoint could not be flushed", before);
         }
     }
-    CO_TRY(co_await check_owner(core));
     next.generation = std::max(core.superblock.generation, core.newest_generation) + 1;
     // Never over the one that is in use.
     if (next.generation % 2 == core.superblock.generation % 2) ++next.generation;
@@ -259,11 +263,16 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
     };
     bool any_joins = false;
     for (size_t d = 0; d < core.devices.list.size(); ++d) any_joins = any_joins || joins(d);
-    int error = co_await put_superblock(core, next.generation, block.bytes(),
+    int error = 0;
+    do {
+        // Each time: another process may have come while this one waited for a full host.
+        CO_TRY(co_await check_owner(core));
+        error = co_await put_superblock(core, next.generation, block.bytes(),
                                         [&](size_t d) { return !joins(d); });
-    if (error == 0 && any_joins) {
-        error = co_await put_superblock(core, next.generation, block.bytes(), joins);
-    }
+        if (error == 0 && any_joins) {
+            error = co_await put_superblock(core, next.generation, block.bytes(), joins);
+        }
+    } while (error == ENOSPC && co_await core.devices.pause_for_host());
     if (error != 0) co_return Error(ErrorCode::io, "a superblock could not be written", error);
     for (PoolDevice& device : core.devices.list) {
         device.stale = device.stale && !device.joins;
@@ -300,7 +309,9 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
     next.next_object = frozen.next_object;
     next.region_count = core.regions.region_count();
     next.object_slots = frozen.object_slots;
-    next.bad_blocks = frozen.space.bad_blocks;
+    next.bad_leaves = static_cast<uint32_t>(frozen.space.bad_blocks[2]);
+    next.bad_doubled = static_cast<uint32_t>(frozen.space.bad_blocks[3]);
+    next.bad_blocks = frozen.space.bad_blocks[1] + next.bad_leaves + next.bad_doubled;
     next.incarnation = core.superblock.incarnation;
     next.cuts = {{next.journal_start, next.incarnation, next.sequence}};
     for (size_t d = 0; d < core.devices.list.size(); ++d) {

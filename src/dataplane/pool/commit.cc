@@ -79,11 +79,16 @@ io::Task<Result<void>> commit_all(Core& core, const std::function<void()>& at_bo
     co_return Result<void>{};
 }
 
-io::Task<Result<void>> make_durable(Core& core) {
+io::Task<Result<void>> make_durable(Core& core, const bool* give_up) {
     const uint64_t sequence = core.log.last_sequence();
     if (MUTANT(13)) co_return Result<void>{};  // acknowledge before the append
     while (core.durable_sequence < sequence) {
         if (!core.writable()) co_return core.read_only_error();
+        if (core.gives_up(give_up)) {
+            co_return Error(ErrorCode::cancelled,
+                            fmt::format("a flush waited for space below pool {} and is dropped",
+                                        core.label.name));
+        }
         if (core.wanted_sequence < sequence) {
             core.wanted_sequence = sequence;
             core.commit_wanted.notify_all();

@@ -7,8 +7,8 @@
 namespace stoa::pool {
 
 // Waits until every record appended so far is durable. Returns at once if all are.
-// Errors: read_only (the reason of the failure).
-io::Task<Result<void>> make_durable(Core& core);
+// Errors: read_only (the reason of the failure), cancelled (`give_up`, while a host is full).
+io::Task<Result<void>> make_durable(Core& core, const bool* give_up = nullptr);
 
 // The background task that commits and, when asked, checkpoints. Ends when core.closing is set
 // and nothing is left to commit, or the pool failed.

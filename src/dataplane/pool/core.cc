@@ -38,6 +38,13 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
     devices.list = std::move(pool_devices);
     devices.list.reserve(kDevicesMax);  // a device is added while others are written
     regions.set_blocks(blocks);
+    devices.on_host_full([this](const PoolDevice& device, bool full) {
+        event(fmt::format("{} device {} of pool {} {}",
+                          full ? "the file system below" : "no write to", device.device->name(),
+                          label.name,
+                          full ? "is full: writes wait until it has space" : "waits any more"));
+        wake_writers();
+    });
     object_tree.record.kind = ObjectKind::volume;
     object_tree.record.root = found.object_root;
     dirty_limit = std::max<uint64_t>(cache.nodes_max() / 2, 16);
@@ -46,7 +53,13 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
 Core::~Core() = default;
 
 Error Core::read_only_error() const {
-    return {ErrorCode::read_only, "the pool is read-only: " + read_only_reason};
+    return {ErrorCode::read_only,
+            fmt::format("pool {} is read-only: {}", label.name,
+                        read_only_reason.empty() ? "it was opened so" : read_only_reason)};
+}
+
+Error Core::closing_error() const {
+    return {ErrorCode::cancelled, fmt::format("pool {} is closing", label.name)};
 }
 
 void Core::fail(Error reason) {
@@ -56,6 +69,11 @@ void Core::fail(Error reason) {
     blocks.set_writable(false);
     event("pool " + label.name + " is read-only now: " + read_only_reason);
     wake_all();
+}
+
+void Core::wake_writers() {
+    room.notify_all();
+    commit_done.notify_all();
 }
 
 void Core::wake_all() {
@@ -121,11 +139,19 @@ io::Task<Result<void>> Core::wait_for_room(size_t bytes, RoomOptions wanted) {
     for (;;) {
         if (!writable()) co_return read_only_error();
         if (closing && !wanted.even_when_closing) {
-            co_return Error(ErrorCode::cancelled, "the pool is closing");
+            co_return closing_error();
+        }
+        if (gives_up(wanted.give_up)) {
+            co_return Error(
+                ErrorCode::cancelled,
+                fmt::format("a request waited for space below pool {} and is dropped", label.name));
         }
         if (RecordLog::kFrameBytes + bytes + kKept > log.capacity()) {
             co_return Error(ErrorCode::invalid_argument,
-                            "the change is too large for the log of acknowledged writes");
+                            fmt::format("a change of {} bytes is too large for the log of "
+                                        "acknowledged writes of pool {}, which has {}; make it in "
+                                        "smaller parts",
+                                        bytes, label.name, log.capacity()));
         }
         const uint64_t used = ring_blocks_wanted();
         const uint64_t ring = journal.ring_blocks();

@@ -36,6 +36,7 @@ class VolumeHandle;
 struct RoomOptions {
     bool even_when_closing = false;
     bool makes_nodes = false;  // changes of maps; snapshots and names copy none
+    const bool* give_up = nullptr;  // while the host of a device is full
 };
 
 struct Core {
@@ -101,24 +102,33 @@ struct Core {
     bool background_stopped = false;
     std::optional<Error> failure;   // read-only since
     std::string read_only_reason;
+    bool objects_lost = false;      // parents and volumes of others may be among them; read-only
     io::TaskGroup workers;     // reclaim, proofs, idleness: stopped first
     io::TaskGroup background;  // commits and checkpoints, which the workers need
     io::Mutex structure_lock;       // one structural change at a time
     io::Condition work;             // background work made progress (settle() waits)
     io::Condition reclaim_signal;   // something for the reclaimer
     std::optional<Error> background_error;
+    uint32_t holds = 0;             // of all objects
     bool mark_clean = false;        // the next checkpoint is the last one
     std::vector<std::unique_ptr<VolumeHandle>> handles;
     Counters counters;
 
     [[nodiscard]] bool writable() const { return !options.read_only && !failure; }
     [[nodiscard]] Error read_only_error() const;
+    [[nodiscard]] Error closing_error() const;
     void event(const std::string& text) const {
         if (options.events) options.events(text);
     }
     // The pool accepts no changes any more; everybody who waits is told.
     void fail(Error reason);
     void wake_all();
+    // Who waits for room or a commit looks again whether to give up.
+    void wake_writers();
+    // A request ends early only if what it waits for may never come: its host is full.
+    [[nodiscard]] bool gives_up(const bool* wanted) const {
+        return wanted != nullptr && *wanted && devices.host_full();
+    }
     // Appends an encoded record; needs log.fits().
     void append(ConstBytes record);
     // Waits until a record of `bytes` may be applied: room in the log and in the journal and, if it

@@ -219,8 +219,12 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
         }
     }
     if (regions > label.regions_max) {
-        co_return Error(ErrorCode::invalid_argument,
-                        "the pool is larger than its maximum capacity");
+        co_return Error(
+            ErrorCode::invalid_argument,
+            fmt::format("pool '{}' would have {} bytes, more than its maximum "
+                        "capacity of {}; give it a larger one",
+                        label.name, uint64_t{regions} * label.region_blocks * kBlockBytes,
+                        uint64_t{label.regions_max} * label.region_blocks * kBlockBytes));
     }
     const uint64_t usable = regions * label.region_blocks;
     constexpr uint64_t kLeast = (uint64_t{64} << 20) / kBlockBytes;

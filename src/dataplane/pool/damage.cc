@@ -13,12 +13,7 @@ namespace {
 
 std::vector<Object*> ranges_of(Core& core, ObjectId tree) {
     std::vector<Object*> found;
-    for (const ObjectId id : core.objects.ids()) {
-        Object* object = core.objects.find(id);
-        if (object->record.kind == ObjectKind::damage && object->record.volume == tree) {
-            found.push_back(object);
-        }
-    }
+    for (const ObjectId id : core.objects.damage_of(tree)) found.push_back(core.objects.find(id));
     return found;
 }
 

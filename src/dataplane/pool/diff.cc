@@ -189,7 +189,6 @@ io::Task<Result<DiffPage>> diff_trees(Core& core, Uuid from_uuid, Uuid to_uuid,
     }
     DiffPage page;
     BlockIndex cursor = offset_bytes / kBlockBytes;
-    const ReadGuard guard(core);
     for (;;) {
         CO_TRY_ASSIGN(const Object* from, find_live_tree(core, from_uuid));
         CO_TRY_ASSIGN(const Object* to, find_live_tree(core, to_uuid));
@@ -207,6 +206,7 @@ io::Task<Result<DiffPage>> diff_trees(Core& core, Uuid from_uuid, Uuid to_uuid,
             co_return page;
         }
         if (missing.any()) {
+            const ReadGuard guard(core);  // not longer: a checkpoint waits for readers
             CO_TRY_ASSIGN(Node * loaded, co_await core.cache.load(missing.entry, missing.level));
             static_cast<void>(loaded);
         } else {
@@ -215,6 +215,41 @@ io::Task<Result<DiffPage>> diff_trees(Core& core, Uuid from_uuid, Uuid to_uuid,
     }
 }
 
+namespace {
+
+// The entry of `block` in a tree as it is now; HOLE beyond its end, nothing if the tree is gone.
+io::Task<Result<Entry>> entry_of(Core& core, Uuid uuid, BlockIndex block) {
+    const ReadGuard guard(core);  // for each tree anew: a checkpoint waits for readers
+    CO_TRY_ASSIGN(const Object* object, find_live_tree(core, uuid));
+    if (block >= object->record.size_blocks()) co_return Entry::hole(0, 0);
+    CO_TRY_ASSIGN(const Found found, co_await look_up(core, *object, block));
+    co_return found.entry(block);
+}
+
+io::Task<Result<void>> explain_data(Core& core, Uuid uuid, BlockIndex block,
+                                    BlockExplanation& result) {
+    AlignedBuffer content(kBlockBytes);
+    const ReadGuard guard(core);
+    CO_TRY_ASSIGN(const Object* object, find_live_tree(core, uuid));
+    CO_TRY_ASSIGN(const Found found, co_await look_up(core, *object, block));
+    const Entry entry = found.entry(block);
+    result.kind = kind_of(entry);
+    result.birth = entry.birth();
+    if (entry.kind() != EntryKind::data) co_return Result<void>{};
+    result.address = entry.address();
+    result.crc = entry.crc();
+    if (!core.regions.is_plausible(entry.address(), RegionClass::data)) co_return Result<void>{};
+    const Location at = core.regions.locate(entry.address(), 0);
+    const PoolDevice& device = core.devices.list[at.device];
+    result.device = device.device != nullptr ? device.device->name() : "missing";
+    result.device_offset_bytes = at.block * kBlockBytes;
+    const Result<void> read = co_await core.blocks.read(entry, content.bytes(), false);
+    result.checksum_ok = read.ok();
+    co_return Result<void>{};
+}
+
+}  // namespace
+
 io::Task<Result<BlockExplanation>> explain_block(Core& core, Uuid uuid, uint64_t offset_bytes) {
     CO_TRY_ASSIGN(const Object* object, find_live_tree(core, uuid));
     if (offset_bytes >= object->record.size_bytes) {
@@ -222,31 +257,26 @@ io::Task<Result<BlockExplanation>> explain_block(Core& core, Uuid uuid, uint64_t
                         fmt::format("offset {} is beyond the end of {} ({} bytes)", offset_bytes,
                                     object->record.name, object->record.size_bytes));
     }
-    const ReadGuard guard(core);
     const BlockIndex block = offset_bytes / kBlockBytes;
-    CO_TRY_ASSIGN(const Found found, co_await look_up(core, *object, block));
-    const Entry entry = found.entry(block);
     BlockExplanation result;
-    result.kind = kind_of(entry);
-    result.birth = entry.birth();
-    if (entry.kind() != EntryKind::data) co_return result;
-    result.address = entry.address();
-    result.crc = entry.crc();
-    const Location at = core.regions.locate(entry.address(), 0);
-    const PoolDevice& device = core.devices.list[at.device];
-    result.device = device.device != nullptr ? device.device->name() : "missing";
-    result.device_offset_bytes = at.block * kBlockBytes;
-    AlignedBuffer content(kBlockBytes);
-    const Result<void> read = co_await core.blocks.read(entry, content.bytes(), false);
-    result.checksum_ok = read.ok();
+    CO_TRY(co_await explain_data(core, uuid, block, result));
+    if (result.kind != block::ExtentKind::data) co_return result;
+    const Entry entry = Entry::make(EntryKind::data, result.address, result.birth, result.crc);
+    std::vector<Uuid> others;
     for (const ObjectId id : core.objects.ids()) {
         const Object* other = core.objects.find(id);
-        if (other == nullptr || other == object || !other->record.is_tree() ||
-            is_gone(core, *other)) {
-            continue;
+        if (other->record.uuid != uuid && other->record.is_tree() && !is_gone(core, *other)) {
+            others.push_back(other->record.uuid);
         }
-        CO_TRY_ASSIGN(const Found theirs, co_await look_up(core, *other, block));
-        if (theirs.entry(block) == entry) result.shared_with.push_back(other->record.uuid);
+    }
+    for (const Uuid& other : others) {
+        Result<Entry> theirs = co_await entry_of(core, other, block);
+        if (!theirs.ok() && theirs.error().code() == ErrorCode::not_found) continue;  // gone by now
+        CO_TRY(theirs);
+        if (theirs->kind() == EntryKind::data && theirs->address() == entry.address() &&
+            theirs->birth() == entry.birth() && theirs->crc() == entry.crc()) {
+            result.shared_with.push_back(other);
+        }
     }
     co_return result;
 }

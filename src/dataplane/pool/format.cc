@@ -208,6 +208,8 @@ void encode_superblock(const Superblock& s, MutableBytes block) {
     store_le(p + 176, s.bad_blocks);
     store_le(p + 184, s.branch);
     for (size_t i = 0; i < kBranchesKept; ++i) store_le(p + 192 + i * 8, s.branches_before[i]);
+    store_le(p + 248, s.bad_leaves);
+    store_le(p + 252, s.bad_doubled);
     for (size_t i = 0; i < s.cuts.size(); ++i) {
         std::byte* cut = p + 256 + i * 24;
         store_le(cut, s.cuts[i].journal_block);
@@ -234,7 +236,9 @@ Result<Superblock> decode_superblock(ConstBytes block) {
         return corrupt("superblock fails its checksum");
     }
     if (load_le<uint32_t>(p + 12) != kFormatVersion) {
-        return Error(ErrorCode::unsupported, "superblock of another format version");
+        return Error(ErrorCode::unsupported,
+                     fmt::format("superblock of format version {}, this program knows version {}",
+                                 load_le<uint32_t>(p + 12), kFormatVersion));
     }
     Superblock s;
     s.pool = get_uuid(p + 16);
@@ -261,10 +265,13 @@ Result<Superblock> decode_superblock(ConstBytes block) {
     for (size_t i = 0; i < kBranchesKept; ++i) {
         s.branches_before[i] = load_le<uint64_t>(p + 192 + i * 8);
     }
-    if (cut_count < 1 || cut_count > kCutsMax || s.device_count < 1 ||
-        s.device_count > kDevicesMax || s.placement[0] >= s.device_count ||
-        s.placement[1] >= s.device_count || s.epoch >= kEpochMax || s.generation == 0 ||
-        s.object_slots > kObjectsMax || !is_legal_entry(s.object_root, kRootLevel + 1)) {
+    s.bad_leaves = load_le<uint32_t>(p + 248);
+    s.bad_doubled = load_le<uint32_t>(p + 252);
+    if (uint64_t{s.bad_leaves} + s.bad_doubled > s.bad_blocks || cut_count < 1 ||
+        cut_count > kCutsMax || s.device_count < 1 || s.device_count > kDevicesMax ||
+        s.placement[0] >= s.device_count || s.placement[1] >= s.device_count ||
+        s.epoch >= kEpochMax || s.generation == 0 || s.object_slots > kObjectsMax ||
+        !is_legal_entry(s.object_root, kRootLevel + 1)) {
         return corrupt("superblock has impossible fields");
     }
     for (const uint64_t count : {s.generation, s.incarnation, s.journal_start, s.commit, s.sequence,
@@ -275,10 +282,15 @@ Result<Superblock> decode_superblock(ConstBytes block) {
         const std::byte* cut = p + 256 + i * 24;
         s.cuts.push_back(
             {load_le<uint64_t>(cut), load_le<uint64_t>(cut + 8), load_le<uint64_t>(cut + 16)});
-        if (s.cuts[i].journal_block >= kCountMax ||
-            (i > 0 && s.cuts[i].journal_block < s.cuts[i - 1].journal_block)) {
-            return corrupt("superblock has cuts out of order");
+        const uint64_t first = i == 0 ? 0 : s.cuts[i - 1].journal_block;
+        const bool rises = i == 0 || s.cuts[i].incarnation > s.cuts[i - 1].incarnation;
+        if (s.cuts[i].journal_block >= kCountMax || s.cuts[i].journal_block < first || !rises) {
+            return corrupt(fmt::format("superblock has cut {} out of order", i));
         }
+    }
+    if (s.cuts.front().journal_block > s.journal_start ||
+        s.cuts.back().incarnation > s.incarnation) {
+        return corrupt("superblock has cuts that do not fit its journal");
     }
     TRY(decode_devices(p + 1024, s));
     for (size_t i = 0; i < kIndexBlocksMax; ++i) {

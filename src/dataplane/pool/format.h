@@ -193,7 +193,9 @@ struct Superblock {
     uint32_t object_slots = 0;
     uint64_t reserve_blocks = 0;
     uint64_t acknowledged_incarnation = 0;
-    uint64_t bad_blocks = 0;
+    uint64_t bad_blocks = 0;   // of all classes
+    uint32_t bad_leaves = 0;   // those of class leaf
+    uint32_t bad_doubled = 0;  // and of class meta
     // Drawn anew (not 0) when the pool is opened for writing without a device that the superblock
     // lists as present; then the branches before it, newest first, 0 = none.
     uint64_t branch = 0;

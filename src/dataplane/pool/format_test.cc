@@ -33,6 +33,7 @@ Superblock sample() {
     superblock.epoch = 77;
     superblock.device_count = 2;
     superblock.placement = {0, 1};
+    superblock.journal_start = 5;
     superblock.cuts = {{5, 2, 40}, {9, 3, 55}};
     superblock.index[1] = {0x1234, 1};
     return superblock;

@@ -123,27 +123,6 @@ private:
         return (entry.flags() & Entry::kHydrated) != 0 ? entry : Entry{};
     }
 
-    // A tree that is being reclaimed has given up part of its nodes: its family is left alone.
-    [[nodiscard]] bool is_family_shrinking() const {
-        const Object* reclaimed = core_.objects.find(core_.reclaiming);
-        const Object* volume = core_.objects.find(volume_);
-        return reclaimed != nullptr && volume != nullptr && reclaimed->record.is_tree() &&
-               root_of(core_, *reclaimed).record.id == root_of(core_, *volume).record.id;
-    }
-
-    io::Task<Result<void>> wait_for_reclaim() {
-        while (is_family_shrinking()) {
-            CO_TRY(still_here(core_, volume_));
-            if (!core_.writable()) co_return core_.read_only_error();
-            if (core_.background_error || !core_.options.knobs.background) {
-                co_return Error(ErrorCode::busy,
-                                "a deleted snapshot is being reclaimed and does not go on");
-            }
-            co_await core_.work.wait();
-        }
-        co_return Result<void>{};
-    }
-
     // The absent blocks of one leaf of one tree.
     io::Task<Result<void>> fill_leaf(ObjectId id, BlockIndex first) {
         for (;;) {
@@ -192,7 +171,7 @@ private:
         if (tree == nullptr) co_return Result<void>{};
         BouncePool::Buffer bounce = co_await core_.bounce.acquire(count * kBlockBytes);
         CO_TRY(co_await read_origin(origin_, first, {bounce.data(), count * kBlockBytes}));
-        CO_TRY(co_await wait_for_reclaim());
+        CO_TRY(co_await wait_for_reclaim(core_, volume_));
         tree = find_tree(id);
         if (tree == nullptr) co_return Result<void>{};
         Epoch birth = tree->record.epoch;
@@ -235,11 +214,11 @@ private:
         const size_t bytes = count * (72 + RecordLog::kFrameBytes);
         for (;;) {
             CO_TRY(co_await core_.wait_for_room(bytes));
-            CO_TRY(co_await wait_for_reclaim());
+            CO_TRY(co_await wait_for_reclaim(core_, volume_));
             // Nodes of all these trees are kept in memory meanwhile.
             const ReadGuard guard(core_);
             std::vector<PinGuard> pins;
-            while (core_.has_room(bytes) && !is_family_shrinking()) {
+            while (core_.has_room(bytes) && !is_family_shrinking(core_, volume_)) {
                 Missing missing;
                 const std::optional<bool> done = try_insert(id, first, now, count, shared, missing);
                 if (done) co_return *done;
@@ -369,6 +348,29 @@ bool anybody_asks(const Core& core, const Object& volume) {
 }
 
 }  // namespace
+
+bool is_family_shrinking(const Core& core, const Uuid& volume_uuid) {
+    const Object* reclaimed = core.objects.find(core.reclaiming);
+    const Object* volume = core.objects.find(volume_uuid);
+    return reclaimed != nullptr && volume != nullptr && reclaimed->record.is_tree() &&
+           root_of(core, *reclaimed).record.id == root_of(core, *volume).record.id;
+}
+
+io::Task<Result<void>> wait_for_reclaim(Core& core, Uuid volume) {
+    while (is_family_shrinking(core, volume)) {
+        CO_TRY(still_here(core, volume));
+        if (!core.writable()) co_return core.read_only_error();
+        if (core.background_error || !core.options.knobs.background) {
+            co_return Error(ErrorCode::busy,
+                            fmt::format("{}, a deleted relative of volume {}, is being reclaimed "
+                                        "and does not go on",
+                                        core.objects.find(core.reclaiming)->record.name,
+                                        core.objects.find(volume)->record.name));
+        }
+        co_await core.work.wait();
+    }
+    co_return Result<void>{};
+}
 
 bool is_family_hydrating(const Core& core, const Object& object) {
     return std::ranges::any_of(family_of(core, object), [&](ObjectId id) {

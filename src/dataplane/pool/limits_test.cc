@@ -350,7 +350,7 @@ TEST_F(LimitsTest, clones_are_at_most_1024_deep) {
         at = *next;
     }
     const Uuid last = snapshot(at, "s");
-    expect_refused(ErrorCode::out_of_range, {"snapshot s", std::to_string(kCloneDepthMax)},
+    expect_refused(ErrorCode::out_of_range, {"@s", std::to_string(kCloneDepthMax)},
                    [&] { return try_clone(last, "beyond"); });
     crash();
     open();

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/pool/damage.h"
+
 namespace stoa::pool {
 
 namespace {
@@ -200,8 +202,10 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
     Applier applier(core, object, change);
     Entry lost;  // the leaf to be changed, which cannot be read
     for (;;) {
-        Result<void> room = co_await core.wait_for_room(
-            bytes, {.even_when_closing = change.even_when_closing, .makes_nodes = true});
+        Result<void> room =
+            co_await core.wait_for_room(bytes, {.even_when_closing = change.even_when_closing,
+                                                .makes_nodes = true,
+                                                .give_up = change.give_up});
         if (!room.ok()) {
             give_back(core, change);
             co_return room.take_error();
@@ -210,7 +214,8 @@ io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const M
             if (core.regions.quarantine() == 0) {
                 give_back(core, change);
                 co_return Error(ErrorCode::no_space,
-                                fmt::format("pool {} has no space for the map nodes of {}",
+                                fmt::format("pool {} has no space for the map nodes of {}; delete "
+                                            "something or add a device",
                                             core.label.name, object.record.name));
             }
             core.want_checkpoint();
@@ -254,10 +259,11 @@ io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex blo
             co_return found;
         }
         const ObjectId id = object.record.id;
+        const std::string name = object.record.name;
         const Result<Node*> loaded =
             co_await core.cache.load(found.missing.entry, found.missing.level);
         if (core.objects.find(id) != &object) {
-            co_return Error(ErrorCode::not_found, "the volume or snapshot was deleted meanwhile");
+            co_return Error(ErrorCode::not_found, fmt::format("{} was deleted meanwhile", name));
         }
         if (!loaded.ok()) {
             const uint64_t span = entry_blocks(found.missing.level + 1);
@@ -268,16 +274,26 @@ io::Task<Result<Found>> look_up(Core& core, const Object& object, BlockIndex blo
     }
 }
 
+namespace {
+
+constexpr size_t kSkipsAtOnce = 1024;  // of holes that are there already
+
+}  // namespace
+
 io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first, uint64_t count,
-                                   bool even_when_closing) {
+                                   bool even_when_closing, const bool* give_up) {
+    const BlockIndex begin = first;
     const BlockIndex end = first + count;
+    size_t skips = 0;
     MapChange change;
     change.even_when_closing = even_when_closing;
+    change.give_up = give_up;
     while (first < end) {
         const Result<Found> found = co_await look_up(core, object, first);
         if (!found.ok() && found.error().code() != ErrorCode::corrupt) co_return found.error();
         if (found.ok() && found->leaf == nullptr && is_hole_already(object, found->subtree)) {
             first = std::min(end, found->end(first));
+            if (++skips % kSkipsAtOnce == 0) co_await core.executor.yield();
             continue;
         }
         change.first = first;
@@ -288,6 +304,7 @@ io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first,
         // A large range is many small steps: others run in between.
         co_await core.executor.yield();
     }
+    if (object.damage_count > 0) co_await clear_damage(core, object, begin, count);
     co_return Result<void>{};
 }
 

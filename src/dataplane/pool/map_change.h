@@ -22,6 +22,7 @@ struct MapChange {
     const Epoch* births = nullptr;
     uint8_t flags = 0;
     bool even_when_closing = false;
+    const bool* give_up = nullptr;  // while the host of a device is full
 };
 
 struct MapChangeResult {
@@ -34,8 +35,9 @@ struct MapChangeResult {
 io::Task<Result<MapChangeResult>> change_map(Core& core, Object& object, const MapChange& change);
 
 // Whole blocks [first, first + count) become holes, leaf by leaf; what is empty costs nothing.
+// What was damaged in them is so no longer.
 io::Task<Result<void>> punch_holes(Core& core, Object& object, BlockIndex first, uint64_t count,
-                                   bool even_when_closing);
+                                   bool even_when_closing, const bool* give_up = nullptr);
 
 // The map's answer for `block`, nodes loaded as needed. Errors: corrupt, io; not_found (`object`
 // is gone: not to be touched any more). The leaf in it is valid until the next

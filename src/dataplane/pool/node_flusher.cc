@@ -153,9 +153,8 @@ io::Task<Result<void>> NodeFlusher::write_node(Node& node) {
         const uint32_t crc = core_.checksums.block(node.bytes(), *address, node.birth);
         const int error = co_await core_.blocks.write(*address, node.bytes());
         if (error != 0) {
-            core_.regions.commit_allocated({*address, 1}, space_);
-            core_.regions.free({*address, 1}, space_);
-            if (attempt < kWriteAttempts && error != ENODEV) continue;
+            core_.regions.give_up(*address, error, space_);
+            if (attempt < kWriteAttempts && is_bad_place(error)) continue;
             --node.pins;
             co_return Error(ErrorCode::io, "a map node could not be written", error);
         }

@@ -44,7 +44,9 @@ void Objects::index(Object& object) {
         snapshots_[r.volume].insert(r.id);
         ++snapshot_count_;
     }
+    if (r.has(ObjectRecord::kTrimming) && !r.has(ObjectRecord::kDeleted)) trimming_.insert(r.id);
     if (r.kind == ObjectKind::damage) {
+        damage_[r.volume].insert(r.id);
         if (Object* tree = find(r.volume); tree != nullptr) ++tree->damage_count;
     }
     if (Object* parent = find(r.parent); parent != nullptr) parent->children.push_back(r.id);
@@ -57,6 +59,7 @@ void Objects::unindex(Object& object) {
         if (found != by_uuid_.end() && found->second == &object) by_uuid_.erase(found);
     }
     deleted_.erase(r.id);
+    trimming_.erase(r.id);
     if (r.kind == ObjectKind::volume) {
         const auto found = volume_names_.find(r.name);
         if (found != volume_names_.end() && found->second == &object) volume_names_.erase(found);
@@ -67,6 +70,8 @@ void Objects::unindex(Object& object) {
         --snapshot_count_;
     }
     if (r.kind == ObjectKind::damage) {
+        damage_[r.volume].erase(r.id);
+        if (damage_[r.volume].empty()) damage_.erase(r.volume);
         if (Object* tree = find(r.volume); tree != nullptr) --tree->damage_count;
     }
     if (Object* parent = find(r.parent); parent != nullptr) std::erase(parent->children, r.id);
@@ -168,11 +173,23 @@ std::vector<ObjectId> Objects::ids() const {
     return ids;
 }
 
-const std::set<ObjectId>& Objects::snapshots_of(ObjectId volume) const {
+namespace {
+
+using Index = std::unordered_map<ObjectId, std::set<ObjectId>>;
+
+const std::set<ObjectId>& listed(const Index& index, ObjectId id) {
     static const std::set<ObjectId> kNone;
-    const auto found = snapshots_.find(volume);
-    return found == snapshots_.end() ? kNone : found->second;
+    const auto found = index.find(id);
+    return found == index.end() ? kNone : found->second;
 }
+
+}  // namespace
+
+const std::set<ObjectId>& Objects::snapshots_of(ObjectId volume) const {
+    return listed(snapshots_, volume);
+}
+
+const std::set<ObjectId>& Objects::damage_of(ObjectId tree) const { return listed(damage_, tree); }
 
 std::set<uint32_t> Objects::take_dirty_slots() {
     std::set<uint32_t> slots;

@@ -67,6 +67,10 @@ public:
     [[nodiscard]] size_t volume_count() const { return volume_names_.size(); }
     [[nodiscard]] size_t snapshot_count() const { return snapshot_count_; }
     [[nodiscard]] const std::set<ObjectId>& deleted() const { return deleted_; }
+    // Shrunk, not trimmed yet, and not deleted.
+    [[nodiscard]] const std::set<ObjectId>& trimming() const { return trimming_; }
+    // The damage ranges of a tree.
+    [[nodiscard]] const std::set<ObjectId>& damage_of(ObjectId tree) const;
 
     // For checkpoints.
     [[nodiscard]] uint32_t slot_count() const { return static_cast<uint32_t>(slots_.size()); }
@@ -81,7 +85,9 @@ private:
     std::unordered_map<Uuid, Object*, UuidHash> by_uuid_;
     std::unordered_map<std::string, Object*> volume_names_;
     std::unordered_map<ObjectId, std::set<ObjectId>> snapshots_;
+    std::unordered_map<ObjectId, std::set<ObjectId>> damage_;
     std::set<ObjectId> deleted_;
+    std::set<ObjectId> trimming_;
     std::vector<Object*> slots_;
     std::set<uint32_t> free_slots_;
     std::set<uint32_t> dirty_slots_;

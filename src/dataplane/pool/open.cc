@@ -129,7 +129,9 @@ io::Task<Result<Tables>> load_tables(Devices& devices, const Checksums& checksum
     Tables loaded;
     loaded.tables.resize(label.table_blocks);
     if (superblock.region_count > label.regions_max) {
-        co_return Error(ErrorCode::corrupt, "superblock counts more regions than there can be");
+        co_return Error(ErrorCode::corrupt,
+                        fmt::format("superblock counts {} regions, there can be {}",
+                                    superblock.region_count, label.regions_max));
     }
     AlignedBuffer block(kBlockBytes);
     const auto copies_of = [&](auto position) {
@@ -194,7 +196,59 @@ Result<void> check_no_rings(const Objects& objects) {
     return {};
 }
 
-io::Task<Result<void>> load_objects(Core& core) {
+// What the slot calls itself, for the operator.
+std::string name_in_slot(const std::byte* slot) {
+    const auto* text = reinterpret_cast<const char*>(slot + 128);
+    const std::string name(text, strnlen(text, kNameBytesMax));
+    const bool plain = std::ranges::all_of(name, [](char c) { return c > ' ' && c <= '~'; });
+    return plain && !name.empty() ? fmt::format(" ('{}')", name) : "";
+}
+
+// The objects of one block of the object tree. Those that cannot be are put on `lost`; without it,
+// one of them is an error.
+Result<void> add_objects(Core& core, BlockIndex n, ConstBytes block,
+                         std::vector<std::string>* lost) {
+    for (size_t i = 0; i < kObjectsPerBlock; ++i) {
+        const auto slot = static_cast<uint32_t>(n * kObjectsPerBlock + i);
+        if (slot >= core.superblock.object_slots) break;
+        const std::byte* from = block.data() + i * kObjectBytes;
+        Result<ObjectRecord> record = decode_object(from);
+        if (record.ok() && record->kind == ObjectKind::free) continue;
+        if (record.ok() &&
+            (core.objects.find(record->id) != nullptr || record->id >= core.next_object)) {
+            record = Error(ErrorCode::corrupt,
+                           fmt::format("object {} is there twice, or too new", record->id));
+        }
+        if (record.ok()) {
+            core.objects.add_at(*std::move(record), slot);
+            continue;
+        }
+        const Error why =
+            record.error().with_context(fmt::format("object slot {}{}", slot, name_in_slot(from)));
+        if (lost == nullptr) return why;
+        lost->push_back(why.message());
+    }
+    return {};
+}
+
+Result<void> check_parents(Core& core, bool some_lost) {
+    for (const ObjectId id : core.objects.ids()) {
+        Object* object = core.objects.find(id);
+        if (!object->record.is_tree()) continue;
+        if (object->record.has(ObjectRecord::kDeleted) && object->record.cursor > 0) {
+            core.reclaiming = id;
+        }
+        const ObjectId parent = object->record.parent;
+        const Object* found = core.objects.find(parent);
+        if (parent != 0 && (found == nullptr || !found->record.is_tree()) && !some_lost) {
+            return Error(ErrorCode::corrupt,
+                         fmt::format("object {} has parent {}, which does not exist", id, parent));
+        }
+    }
+    return check_no_rings(core.objects);
+}
+
+io::Task<Result<void>> load_objects(Core& core, std::vector<std::string>* lost) {
     AlignedBuffer block(kBlockBytes);
     const uint32_t slots = core.superblock.object_slots;
     const uint64_t blocks = (uint64_t{slots} + kObjectsPerBlock - 1) / kObjectsPerBlock;
@@ -209,38 +263,34 @@ io::Task<Result<void>> load_objects(Core& core) {
         }
         const Entry entry = found.entry(n);
         if (entry.kind() == EntryKind::data) {
-            CO_TRY(co_await core.blocks.read(entry, block.bytes()));
-            for (size_t i = 0; i < kObjectsPerBlock; ++i) {
-                CO_TRY_ASSIGN(ObjectRecord record, decode_object(block.data() + i * kObjectBytes));
-                const auto slot = static_cast<uint32_t>(n * kObjectsPerBlock + i);
-                if (record.kind == ObjectKind::free || slot >= slots) continue;
-                if (core.objects.find(record.id) != nullptr || record.id >= core.next_object) {
-                    co_return Error(
-                        ErrorCode::corrupt,
-                        fmt::format("object {} is in the table twice, or too new", record.id));
-                }
-                core.objects.add_at(std::move(record), slot);
+            const Result<void> read = co_await core.blocks.read(entry, block.bytes());
+            if (read.ok()) {
+                CO_TRY(add_objects(core, n, block.bytes(), lost));
+            } else if (lost != nullptr && read.error().code() == ErrorCode::corrupt) {
+                lost->push_back(fmt::format("object slots {} to {}: {}", n * kObjectsPerBlock,
+                                            (n + 1) * kObjectsPerBlock - 1,
+                                            read.error().message()));
+            } else {
+                co_return read;
             }
         }
         ++n;
     }
     core.objects.reserve_slots(slots);
     core.objects.link_children();
-    for (const ObjectId id : core.objects.ids()) {
-        Object* object = core.objects.find(id);
-        if (!object->record.is_tree()) continue;
-        if (object->record.has(ObjectRecord::kDeleted) && object->record.cursor > 0) {
-            core.reclaiming = id;
-        }
-        const ObjectId parent = object->record.parent;
-        const Object* found = core.objects.find(parent);
-        if (parent != 0 && (found == nullptr || !found->record.is_tree())) {
-            co_return Error(
-                ErrorCode::corrupt,
-                fmt::format("object {} has parent {}, which does not exist", id, parent));
-        }
-    }
-    co_return check_no_rings(core.objects);
+    co_return check_parents(core, lost != nullptr && !lost->empty());
+}
+
+// Some objects are lost. What they shared with others is not known, so that nothing may be freed
+// any more: the pool can be read, whatever the caller accepts.
+void lose_objects(Core& core, const std::vector<std::string>& lost) {
+    core.objects_lost = true;
+    core.options.read_only = true;
+    core.read_only_reason = fmt::format(
+        "damaged: {} of the object table cannot be used, first {}; "
+        "copy the other volumes to another pool",
+        lost.size(), lost.front());
+    for (const std::string& text : lost) core.event("pool " + core.label.name + ": " + text);
 }
 
 // The newest superblock cannot be used, an older one can: never silently.
@@ -255,6 +305,32 @@ void fall_back(Core& core, const Error& why) {
         core.newest_generation, why.message(), core.superblock.generation);
 }
 
+// Tables and objects as of the superblock.
+io::Task<Result<void>> load_state(Core& core, bool accepts_lost_objects) {
+    CO_TRY_ASSIGN(Tables tables,
+                  co_await load_tables(core.devices, core.checksums, core.superblock, core.label));
+    core.tables = std::move(tables.tables);
+    const Superblock& s = core.superblock;
+    core.regions.set_bad_blocks(
+        {0, s.bad_blocks - s.bad_leaves - s.bad_doubled, s.bad_leaves, s.bad_doubled});
+    CO_TRY(core.regions.load_table(std::move(tables.regions), core.superblock.devices));
+    core.regions.on_assign([&core](uint32_t region, const RegionEntry& entry) {
+        StructureRecord record;
+        record.items.emplace_back();
+        record.items.back().what = StructureItem::What::assign;
+        record.items.back().region = region;
+        record.items.back().entry = entry;
+        std::vector<std::byte> encoded;
+        encode_record(record, encoded);
+        if (!MUTANT(39)) core.append(encoded);
+    });
+    core.blocks.set_writable(false);
+    std::vector<std::string> lost;
+    CO_TRY(co_await load_objects(core, accepts_lost_objects ? &lost : nullptr));
+    if (!lost.empty()) lose_objects(core, lost);
+    co_return Result<void>{};
+}
+
 }  // namespace
 
 io::Task<Result<Label>> read_label(io::Device& device) {
@@ -264,8 +340,9 @@ io::Task<Result<Label>> read_label(io::Device& device) {
                                                           device.name(), device.size_bytes()));
     }
     const int error = co_await device.read(0, block.bytes());
-    Result<Label> label = error != 0 ? Result<Label>(Error(ErrorCode::io, "read error", error))
-                                     : decode_label(block.bytes());
+    Result<Label> label =
+        error != 0 ? Result<Label>(Error(ErrorCode::io, "its label cannot be read", error))
+                   : decode_label(block.bytes());
     if (label.ok() || label.error().code() == ErrorCode::unsupported) co_return label;
     AlignedBuffer window(size_t{1} << 20);
     const uint64_t blocks =
@@ -307,46 +384,29 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
     CO_TRY(settle_history(candidates, gathered));
     Error last(ErrorCode::corrupt,
                fmt::format("pool '{}' has no superblock that verifies", label.name));
-    for (size_t i = 0; i < candidates.size(); ++i) {
-        const Superblock& superblock = candidates[i].superblock;
-        if (i > 0 && superblock.generation == candidates[i - 1].superblock.generation) continue;
-        std::vector<PoolDevice> list = gathered;
-        CO_TRY(match_devices(superblock, list, options));
-        auto core = std::make_unique<Core>(executor, options, label, std::move(list), superblock);
-        Result<Tables> tables =
-            co_await load_tables(core->devices, core->checksums, superblock, label);
-        Result<void> loaded;
-        if (!tables.ok()) {
-            loaded = tables.take_error();
-        } else {
-            core->tables = std::move(tables->tables);
-            core->regions.set_bad_blocks(superblock.bad_blocks);
-            loaded = core->regions.load_table(std::move(tables->regions), superblock.devices);
+    // Only if none of them is whole, one of which objects are lost.
+    for (const bool accepts_lost_objects : {false, true}) {
+        for (size_t i = 0; i < candidates.size(); ++i) {
+            const Superblock& superblock = candidates[i].superblock;
+            if (i > 0 && superblock.generation == candidates[i - 1].superblock.generation) continue;
+            std::vector<PoolDevice> list = gathered;
+            CO_TRY(match_devices(superblock, list, options));
+            auto core =
+                std::make_unique<Core>(executor, options, label, std::move(list), superblock);
+            Result<void> loaded = co_await load_state(*core, accepts_lost_objects);
+            if (!loaded.ok()) {
+                last = loaded.error().with_context(
+                    fmt::format("pool '{}', generation {}", label.name, superblock.generation));
+                core->event(last.message());
+                continue;
+            }
+            core->newest_generation = candidates.front().superblock.generation;
+            if (superblock.generation != core->newest_generation) fall_back(*core, last);
+            CO_TRY(co_await recover(*core));
+            if (core->writable()) CO_TRY(co_await resynchronize(*core));
+            co_return core;
         }
-        if (loaded.ok()) {
-            core->blocks.set_writable(false);
-            loaded = co_await load_objects(*core);
-        }
-        if (!loaded.ok()) {
-            last = loaded.take_error();
-            if (core->options.events) core->options.events(last.message());
-            continue;
-        }
-        core->newest_generation = candidates.front().superblock.generation;
-        if (superblock.generation != core->newest_generation) fall_back(*core, last);
-        core->regions.on_assign([raw = core.get()](uint32_t region, const RegionEntry& entry) {
-            StructureRecord record;
-            record.items.emplace_back();
-            record.items.back().what = StructureItem::What::assign;
-            record.items.back().region = region;
-            record.items.back().entry = entry;
-            std::vector<std::byte> encoded;
-            encode_record(record, encoded);
-            if (!MUTANT(39)) raw->append(encoded);
-        });
-        CO_TRY(co_await recover(*core));
-        if (core->writable()) CO_TRY(co_await resynchronize(*core));
-        co_return core;
+        if (last.code() != ErrorCode::corrupt) break;
     }
     co_return last;
 }

@@ -94,6 +94,7 @@ io::Task<void> resume_hydration(Core& core, Uuid volume) {
 }
 
 void start_background(Core& core) {
+    core.devices.start_waiting();
     core.background.spawn(run_committer(core));
     core.background.spawn(run_checkpointer(core));
     core.workers.spawn(run_prover(core));
@@ -133,6 +134,7 @@ io::Task<Result<void>> Pool::close() {
     Core& core = impl_->core();
     CHECK(!impl_->closed);
     core.closing = true;
+    core.devices.stop_waiting();
     core.wake_all();
     for (const auto& handle : core.handles) co_await handle->close();
     core.handles.clear();
@@ -181,7 +183,8 @@ PoolInfo Pool::info() const {
         const PoolDevice& device = core.devices.list[d];
         const bool here = device.device != nullptr;
         info.devices.push_back({core.superblock.devices[d].uuid, here ? device.device->name() : "",
-                                here ? device.device->size_bytes() : 0, !device.is_member()});
+                                here ? device.device->size_bytes() : 0, !device.is_member(),
+                                device.waiting > 0});
     }
     return info;
 }
@@ -289,15 +292,16 @@ io::Task<Result<block::Volume*>> Pool::attach(Uuid uuid, bool read_only) {
     const bool snapshot = object->record.kind == ObjectKind::snapshot;
     if (!read_only && snapshot) {
         co_return Error(ErrorCode::read_only, fmt::format("snapshot {} can only be attached "
-                                                          "read-only",
-                                                          object->record.name));
+                                                          "read-only; clone it to write",
+                                                          full_name(core, *object)));
     }
     if (!read_only && !core.writable()) co_return core.read_only_error();
     if (!read_only && object->written_by_attachment) {
-        co_return Error(ErrorCode::in_use, fmt::format("volume {} is attached for writing already",
+        co_return Error(ErrorCode::in_use, fmt::format("volume {} is attached for writing already; "
+                                                       "detach it there, or attach it read-only",
                                                        object->record.name));
     }
-    if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+    if (core.closing) co_return core.closing_error();
     core.handles.push_back(std::make_unique<VolumeHandle>(core, *object, read_only));
     ++object->readers;
     if (!read_only) object->written_by_attachment = true;
@@ -353,7 +357,7 @@ io::Task<Result<void>> Pool::settle() {
     core.reclaim_signal.notify_all();
     while (reclaim_pending(core)) {
         if (!core.writable()) co_return core.read_only_error();
-        if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+        if (core.closing) co_return core.closing_error();
         if (core.background_error) co_return *core.background_error;
         co_await core.work.wait();
     }
@@ -365,7 +369,7 @@ io::Task<Result<void>> Pool::hydrate(Uuid volume) { return hydrate_volume(impl_-
 io::Task<Result<void>> Pool::checkpoint() {
     Core& core = impl_->core();
     if (!core.writable()) co_return core.read_only_error();
-    if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+    if (core.closing) co_return core.closing_error();
     const uint64_t target = core.checkpoints_done + (core.checkpoint_lock.is_locked() ? 2 : 1);
     while (core.checkpoints_done < target) {
         if (!core.writable()) co_return core.read_only_error();

@@ -147,6 +147,7 @@ struct PoolInfo {
         std::string name;
         uint64_t size_bytes = 0;
         bool missing = false;  // or given, but not resynchronized (the pool is read-only)
+        bool host_full = false;  // writes wait until the file system below it has space
     };
     std::vector<DeviceInfo> devices;
 };
@@ -209,6 +210,7 @@ public:
                                          CreateOptions options);
 
     // Opens, recovers if the last run ended without close(), and starts background work.
+    // If some objects of the pool cannot be read, those that can are there, read-only.
     // `devices` outlive the pool, in any order. Errors: not_found (no pool on them), corrupt (no
     // superblock verifies; or damaged, without accept_damaged), unsupported (format flags),
     // busy, io (also: the journal needs a missing device to be replayed), invalid_argument
@@ -256,7 +258,8 @@ public:
     // The volume gets the snapshot's content and size; newer snapshots stay.
     io::Task<Result<void>> rollback(Uuid volume, Uuid snapshot);
     // Copies what the clone shares with its parent, then lets go of the parent. Long; resumes by
-    // itself after a crash. Refused while the volume has snapshots of its own.
+    // itself after a crash. Refused while the volume has snapshots of its own, and (busy) while the
+    // reclaim of its deleted parent does not go on; else it waits for that.
     io::Task<Result<void>> flatten(Uuid volume);
     [[nodiscard]] std::vector<SnapshotInfo> snapshots(std::optional<Uuid> volume) const;
     [[nodiscard]] Result<SnapshotInfo> snapshot_info(Uuid snapshot) const;

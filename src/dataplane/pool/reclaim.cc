@@ -167,10 +167,7 @@ Object* next_to_reclaim(Core& core) {
 io::Task<Result<void>> finish(Core& core, ObjectId id) {
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     StructureRecord change;
-    for (const ObjectId other : core.objects.ids()) {
-        const ObjectRecord& record = core.objects.find(other)->record;
-        if (record.kind == ObjectKind::damage && record.volume == id) change.remove(other);
-    }
+    for (const ObjectId range : core.objects.damage_of(id)) change.remove(range);
     change.remove(id);
     std::vector<std::byte> encoded;
     encode_record(change, encoded);
@@ -188,6 +185,8 @@ io::Task<Result<bool>> reclaim_step(Core& core, Object& tree) {
         co_return true;
     }
     CO_TRY(co_await core.wait_for_room(kRunsPerStep * 8 + 4096));
+    // A copy from it may have begun meanwhile.
+    if (core.reclaiming != tree.record.id && !can_reclaim(core, tree)) co_return false;
     // A snapshot or clone may have been made of the child meanwhile; they are looked up each time.
     ExclusiveWalk walk;
     walk.cursor = tree.record.cursor;
@@ -244,15 +243,11 @@ io::Task<Result<bool>> follow_volume(Core& core) {
 
 // One shrink of all that are pending. What cannot go on is told in `stuck`.
 io::Task<Result<bool>> finish_trim(Core& core, std::optional<Error>& stuck) {
-    for (const ObjectId id : core.objects.ids()) {
-        Object* object = core.objects.find(id);
-        if (object == nullptr || !object->record.has(ObjectRecord::kTrimming) ||
-            object->record.has(ObjectRecord::kDeleted)) {
-            continue;
-        }
+    const std::set<ObjectId> all = core.objects.trimming();
+    for (const ObjectId id : all) {
         io::Mutex::Guard guard = co_await core.structure_lock.lock();
-        object = core.objects.find(id);
-        if (object == nullptr || !object->record.has(ObjectRecord::kTrimming)) continue;
+        if (!core.objects.trimming().contains(id)) continue;
+        Object* object = core.objects.find(id);
         Result<void> trimmed = co_await trim_beyond_end(core, *object);
         if (trimmed.ok()) co_return true;
         if (!core.writable() || core.closing) co_return trimmed.take_error();
@@ -315,11 +310,7 @@ bool reclaim_pending(const Core& core) {
             if (!core.objects.find(snapshot)->record.has(ObjectRecord::kDeleted)) return true;
         }
     }
-    return std::ranges::any_of(core.objects.all(), [](const auto& pair) {
-        if (pair.second->holds > 0) return true;
-        return pair.second->record.has(ObjectRecord::kTrimming) &&
-               !pair.second->record.has(ObjectRecord::kDeleted);
-    });
+    return core.holds > 0 || !core.objects.trimming().empty();
 }
 
 io::Task<void> run_reclaimer(Core& core) {
@@ -345,7 +336,6 @@ io::Task<void> run_reclaimer(Core& core) {
 }
 
 io::Task<Result<uint64_t>> count_exclusive_bytes(Core& core, Uuid uuid) {
-    const ReadGuard guard(core);
     uint64_t blocks = 0;
     // The tree itself, then hidden ancestors that would be left with one child at most.
     for (size_t step = 0;; ++step) {
@@ -368,6 +358,7 @@ io::Task<Result<uint64_t>> count_exclusive_bytes(Core& core, Uuid uuid) {
             blocks += walk.data_blocks;
             cursor = walk.cursor;
             if (walk.missing.any()) {
+                const ReadGuard guard(core);  // not longer: a checkpoint waits for readers
                 CO_TRY_ASSIGN(Node * loaded,
                               co_await core.cache.load(walk.missing.entry, walk.missing.level));
                 static_cast<void>(loaded);

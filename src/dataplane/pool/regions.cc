@@ -305,9 +305,16 @@ void Regions::cancel_allocated(Run run) {
     free(run);
 }
 
-void Regions::set_bad(BlockAddress address) {
-    commit_allocated({address, 1});
-    ++bad_blocks_;
+void Regions::set_bad(BlockAddress address, FrozenSpace* frozen) {
+    commit_allocated({address, 1}, frozen);
+    ++bad_blocks_[class_index(address)];
+    if (frozen != nullptr) ++frozen->bad_blocks[class_index(address)];
+}
+
+void Regions::give_up(BlockAddress address, int error, FrozenSpace* frozen) {
+    if (is_bad_place(error)) return set_bad(address, frozen);
+    commit_allocated({address, 1}, frozen);
+    free({address, 1}, frozen);
 }
 
 void Regions::free(Run run, FrozenSpace* frozen) {
@@ -383,9 +390,10 @@ Regions::Figures Regions::figures() const {
     f.free += free_[1] + reserved_ + free_[2] + 2 * free_[3];
     f.away += free_away_[1] + free_away_[2] + 2 * free_away_[3];
     f.quarantine = quarantine();
-    f.bad = bad_blocks_;
-    f.data = used_[1] - quarantined_[1] - reserved_ - bad_blocks_;
-    f.nodes = used_[2] - quarantined_[2] + 2 * (used_[3] - quarantined_[3]);
+    f.bad = bad_blocks_[1] + bad_blocks_[2] + 2 * bad_blocks_[3];
+    f.data = used_[1] - quarantined_[1] - reserved_ - bad_blocks_[1];
+    f.nodes = used_[2] - quarantined_[2] - bad_blocks_[2] +
+              2 * (used_[3] - quarantined_[3] - bad_blocks_[3]);
     in_regions = f.data + f.nodes + f.quarantine + f.bad + f.free + f.away;
     f.system = f.total - std::min(in_regions, f.total);
     return f;

@@ -47,6 +47,8 @@ struct Stream {
     Run run;
 };
 
+using BlocksByClass = std::array<uint64_t, kRegionClasses>;
+
 // What one checkpoint freezes, and what becomes durable with its superblock.
 struct FrozenSpace {
     std::vector<Run> allocated;  // cut and grouped by region from write_bitmaps() on
@@ -61,7 +63,7 @@ struct FrozenSpace {
         bool bitmap_unwritten = false;
     };
     std::vector<Update> updates;
-    uint64_t bad_blocks = 0;      // among what is allocated for ever
+    BlocksByClass bad_blocks{};   // among what is allocated for ever
     std::vector<uint32_t> fresh;  // regions whose bitmap must be written, changed or not
 };
 
@@ -110,8 +112,11 @@ public:
     void commit_allocated(Run run, FrozenSpace* frozen = nullptr);
     // In flight becomes free again at once: nobody ever referred to it.
     void cancel_allocated(Run run);
-    // In flight becomes live for ever.
-    void set_bad(BlockAddress address);
+    // In flight becomes live for ever: it could not be written. `frozen` as above.
+    void set_bad(BlockAddress address, FrozenSpace* frozen = nullptr);
+    // In flight, and its write ended with `error`: set aside if the place is bad, else as if it was
+    // used and freed.
+    void give_up(BlockAddress address, int error, FrozenSpace* frozen);
     // Live becomes quarantined; with `frozen`, as part of the checkpoint that runs.
     void free(Run run, FrozenSpace* frozen = nullptr);
 
@@ -181,8 +186,7 @@ public:
     [[nodiscard]] uint64_t reserve_blocks() const { return reserve_blocks_; }
     [[nodiscard]] uint32_t region_blocks() const { return region_blocks_; }
     [[nodiscard]] uint32_t region_count() const { return static_cast<uint32_t>(regions_.size()); }
-    [[nodiscard]] uint64_t bad_blocks() const { return bad_blocks_; }
-    void set_bad_blocks(uint64_t count) { bad_blocks_ = count; }
+    void set_bad_blocks(const BlocksByClass& counts) { bad_blocks_ = counts; }
     [[nodiscard]] const RegionEntry& entry(uint32_t region) const { return regions_[region].entry; }
     [[nodiscard]] size_t unassigned_regions() const;
 
@@ -255,15 +259,15 @@ private:
     std::vector<std::vector<uint32_t>> free_physical_;  // by device, ascending use from the back
     std::array<uint32_t, kRegionClasses> open_{};  // region blocks are taken from
     std::array<bool, kRegionClasses> has_open_{};
-    std::array<uint64_t, kRegionClasses> free_{};  // allocatable blocks by class
-    std::array<uint64_t, kRegionClasses> free_away_{};  // free blocks of regions that are away
+    BlocksByClass free_{};  // allocatable blocks by class
+    BlocksByClass free_away_{};  // free blocks of regions that are away
     std::vector<uint32_t> physical_count_;  // by device
     std::vector<PhysicalPlace> vacated_;  // free after the next checkpoint
     BlockIo* blocks_ = nullptr;
-    std::array<uint64_t, kRegionClasses> used_{};  // all others but the bitmaps'
-    std::array<uint64_t, kRegionClasses> quarantined_{};
+    BlocksByClass used_{};  // all others but the bitmaps'
+    BlocksByClass quarantined_{};
     uint64_t reserved_ = 0;  // in streams
-    uint64_t bad_blocks_ = 0;
+    BlocksByClass bad_blocks_{};
     uint64_t interval_ = 1;
     uint64_t durable_interval_ = 0;
     std::vector<Run> allocated_;

@@ -106,14 +106,14 @@ io::Task<Result<void>> Regions::write_delta(uint32_t index, FrozenSpace& frozen,
     for (int attempt = 1;; ++attempt) {
         CO_TRY_ASSIGN(const BlockAddress address, co_await allocate_node(RegionClass::meta));
         const int error = co_await blocks.write(address, buffer.bytes());
-        commit_allocated({address, 1}, &frozen);
         if (error == 0) {
+            commit_allocated({address, 1}, &frozen);
             const uint32_t crc = checksums_.block(buffer.bytes(), address, birth);
             update.delta = Entry::make(EntryKind::data, address, birth, crc);
             break;
         }
-        free({address, 1}, &frozen);
-        if (attempt >= kWriteAttempts || error == ENODEV) {
+        give_up(address, error, &frozen);
+        if (attempt >= kWriteAttempts || !is_bad_place(error)) {
             co_return Error(ErrorCode::io, "a bitmap difference could not be written", error);
         }
     }

@@ -102,7 +102,7 @@ io::Task<uint64_t> Regions::mend_bitmap(uint32_t index) {
     uint64_t repaired = 0;
     for (const Location& at : bad) {
         if (!found) break;
-        if (co_await devices_.write(at.device, at.block, good.bytes()) == 0) ++repaired;
+        if (co_await devices_.write_once(at.device, at.block, good.bytes()) == 0) ++repaired;
     }
     co_return repaired;
 }

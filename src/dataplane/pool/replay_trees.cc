@@ -83,6 +83,7 @@ void TreeReplay::end_passes() {
 
 io::Task<Result<void>> TreeReplay::apply_below(const MapRecord& record) {
     Object* top = core_.objects.find(record.object);
+    if (top == nullptr && core_.objects_lost) co_return Result<void>{};
     if (top == nullptr || !top->record.is_tree()) {
         co_return Error(ErrorCode::corrupt,
                         fmt::format("journal changes object {}, which is missing", record.object));
@@ -113,6 +114,7 @@ io::Task<Result<void>> TreeReplay::apply_barrier(const Record& record) {
     if (const auto* map = std::get_if<MapRecord>(&record)) co_return co_await apply_below(*map);
     if (const auto* reclaim = std::get_if<ReclaimRecord>(&record)) {
         Object* object = core_.objects.find(reclaim->object);
+        if (object == nullptr && core_.objects_lost) co_return Result<void>{};
         if (object == nullptr || !object->record.has(ObjectRecord::kDeleted)) {
             co_return Error(
                 ErrorCode::corrupt,
@@ -130,7 +132,9 @@ io::Task<Result<void>> TreeReplay::apply_barrier(const Record& record) {
             core_.reclaiming = 0;
         }
     }
-    co_return apply_structure(core_, structure);
+    if (!core_.objects_lost) co_return apply_structure(core_, structure);
+    apply_structure_to_rest(core_, structure);
+    co_return Result<void>{};
 }
 
 io::Task<Result<void>> TreeReplay::apply(ConstBytes payload) {
@@ -241,6 +245,10 @@ io::Task<Result<void>> TreeReplay::drain() {
     for (size_t at = 0; at < pending_.size();) {
         const ObjectId id = pending_[at].place.object;
         Object* object = core_.objects.find(id);
+        if (object == nullptr && core_.objects_lost) {
+            ++at;
+            continue;
+        }
         if (object == nullptr || !object->record.is_tree()) {
             co_return Error(ErrorCode::corrupt,
                             fmt::format("journal changes volume {}, which is missing", id));

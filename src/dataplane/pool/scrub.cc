@@ -48,7 +48,7 @@ private:
         const uint64_t changes = before == nullptr ? 0 : before->changes;
         const uint64_t damaged = report_.blocks_damaged;
         while (cursor < kBlocksPerTree && !stopped_) {
-            if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+            if (core_.closing) co_return core_.closing_error();
             CO_TRY_ASSIGN(cursor, co_await scrub_piece(id, cursor));
             // Only now: who waits for room must not keep blocks from being reused.
             for (const DamagedBlocks& bad : std::exchange(bad_, {})) CO_TRY(co_await note(id, bad));
@@ -65,7 +65,8 @@ private:
         const uint64_t done = report_.blocks_checked * kBlockBytes;
         const uint64_t due = started_ns_ + done * 1'000 / options_.bytes_per_second * 1'000'000;
         while (!core_.closing && !stopped_ && core_.executor.now_ns() < due) {
-            co_await core_.executor.sleep_until(std::min(due, core_.executor.now_ns() + kStepNs));
+            const uint64_t left = due - std::min(due, core_.executor.now_ns());
+            co_await core_.executor.sleep_ns(std::min(left, kStepNs));
             tell_progress();
         }
     }
@@ -232,7 +233,7 @@ private:
         for (const DamagedBlocks& range : damaged_blocks(core_, id)) {
             BlockIndex good_from = range.first;
             for (BlockIndex block = range.first; block < range.first + range.count; ++block) {
-                if (core_.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+                if (core_.closing) co_return core_.closing_error();
                 if (co_await reads_right(id, block)) continue;
                 CO_TRY(co_await take_off_list(id, good_from, block));
                 good_from = block + 1;

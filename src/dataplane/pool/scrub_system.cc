@@ -33,7 +33,8 @@ io::Task<uint64_t> mend_fixed(Core& core, std::array<Copy, 2> copies, uint64_t p
     uint64_t repaired = 0;
     for (const Copy& copy : bad) {
         if (!found) break;
-        if (co_await core.devices.write(copy.device, copy.block, good.bytes()) == 0) ++repaired;
+        if (co_await core.devices.write_once(copy.device, copy.block, good.bytes()) == 0)
+            ++repaired;
     }
     co_return repaired;
 }
@@ -90,7 +91,7 @@ io::Task<uint64_t> mend_superblocks(Core& core) {
                 other->generation > core.superblock.generation) {
                 co_return repaired;
             }
-            if (co_await core.devices.write(d, copy[slot], wanted.bytes()) == 0) ++repaired;
+            if (co_await core.devices.write_once(d, copy[slot], wanted.bytes()) == 0) ++repaired;
         }
     }
     co_return repaired;
@@ -107,7 +108,7 @@ io::Task<Result<uint64_t>> mend_labels(Core& core, size_t index) {
     for (const uint64_t at : device.layout.label) {
         int error = co_await core.devices.read(index, at, found.bytes());
         if (error == 0 && std::ranges::equal(found.bytes(), wanted.bytes())) continue;
-        error = co_await core.devices.write(index, at, wanted.bytes());
+        error = co_await core.devices.write_once(index, at, wanted.bytes());
         if (error == 0) error = co_await core.devices.flush_touched();
         if (error != 0) {
             co_return Error(
@@ -129,7 +130,7 @@ io::Task<Result<void>> scrub_system_area(Core& core, ScrubReport& report) {
     report.blocks_repaired += co_await mend_superblocks(core);
     report.blocks_repaired += co_await mend_tables(core);
     for (uint32_t region = 0; region < core.regions.region_count(); ++region) {
-        if (core.closing) co_return Error(ErrorCode::cancelled, "the pool is closing");
+        if (core.closing) co_return core.closing_error();
         // Between two checkpoints: they move a bitmap from one slot to the other.
         const io::Mutex::Guard guard = co_await core.checkpoint_lock.lock();
         report.blocks_repaired += co_await core.regions.mend_bitmap(region);

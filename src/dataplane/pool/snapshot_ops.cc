@@ -125,11 +125,13 @@ io::Task<Result<void>> delete_snapshot(Core& core, Uuid uuid) {
     if (snapshot->record.has(ObjectRecord::kProtected)) {
         co_return Error(ErrorCode::in_use,
                         fmt::format("snapshot {} is protected; take the protection off first",
-                                    snapshot->record.name));
+                                    full_name(core, *snapshot)));
     }
     if (snapshot->readers > 0) {
-        co_return Error(ErrorCode::in_use, fmt::format("snapshot {} is attached ({} times)",
-                                                       snapshot->record.name, snapshot->readers));
+        co_return Error(ErrorCode::in_use,
+                        fmt::format("snapshot {} is attached ({} times); "
+                                    "detach it to delete it",
+                                    full_name(core, *snapshot), snapshot->readers));
     }
     StructureRecord change;
     change.put(snapshot->record);
@@ -141,18 +143,19 @@ io::Task<Result<void>> delete_snapshot(Core& core, Uuid uuid) {
 io::Task<Result<Uuid>> clone_snapshot(Core& core, Uuid uuid, VolumeSpec spec) {
     CO_TRY(check_name(spec.name, "volume"));
     if (spec.tags.size() > kTagsBytesMax) {
-        co_return Error(
-            ErrorCode::invalid_argument,
-            fmt::format("{} bytes of tags, {} are possible", spec.tags.size(), kTagsBytesMax));
+        co_return Error(ErrorCode::invalid_argument,
+                        fmt::format("volume {}: {} bytes of tags, {} are possible", spec.name,
+                                    spec.tags.size(), kTagsBytesMax));
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY_ASSIGN(const Object* snapshot, find_live_snapshot(core, uuid));
     const uint64_t size = spec.size_bytes == 0 ? snapshot->record.size_bytes : spec.size_bytes;
     if (size < snapshot->record.size_bytes || size % kSectorBytes != 0 || size > kVolumeBytesMax) {
-        co_return Error(ErrorCode::invalid_argument,
-                        fmt::format("a clone of {} bytes is not possible: the snapshot has {}, and "
-                                    "sizes are multiples of 512 up to 16 TiB",
-                                    size, snapshot->record.size_bytes));
+        co_return Error(
+            ErrorCode::invalid_argument,
+            fmt::format("a clone {} of {} bytes is not possible: snapshot {} has {}, "
+                        "and sizes are multiples of 512 up to 16 TiB",
+                        spec.name, size, full_name(core, *snapshot), snapshot->record.size_bytes));
     }
     if (core.objects.find_volume(spec.name) != nullptr) {
         co_return Error(
@@ -172,7 +175,7 @@ io::Task<Result<Uuid>> clone_snapshot(Core& core, Uuid uuid, VolumeSpec spec) {
     if (depth_of(core, *snapshot) >= kCloneDepthMax) {
         co_return Error(ErrorCode::out_of_range,
                         fmt::format("snapshot {} is already {} clones deep; flatten one of them",
-                                    snapshot->record.name, kCloneDepthMax));
+                                    full_name(core, *snapshot), kCloneDepthMax));
     }
     ObjectRecord clone;
     clone.kind = ObjectKind::volume;
@@ -203,8 +206,8 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
     CO_TRY_ASSIGN(const Object* snapshot, find_live_snapshot(core, snapshot_uuid));
     if (snapshot->record.volume != volume->record.id) {
         co_return Error(ErrorCode::invalid_argument,
-                        fmt::format("snapshot {} is not one of volume {}", snapshot->record.name,
-                                    volume->record.name));
+                        fmt::format("snapshot {} is not one of volume {}",
+                                    full_name(core, *snapshot), volume->record.name));
     }
     if (volume->readers > 0) {
         co_return Error(ErrorCode::in_use,
@@ -214,7 +217,9 @@ io::Task<Result<void>> roll_back(Core& core, Uuid volume_uuid, Uuid snapshot_uui
     if (volume->holds > 0 || volume->record.has(ObjectRecord::kTrimming) ||
         volume->record.has(ObjectRecord::kFlattening)) {
         co_return Error(ErrorCode::busy,
-                        fmt::format("volume {} is being shrunk or flattened", volume->record.name));
+                        fmt::format("volume {} is being shrunk, hydrated or flattened; roll it "
+                                    "back afterwards",
+                                    volume->record.name));
     }
     core.regions.give_back(volume->stream);
     ObjectRecord orphan;

@@ -43,7 +43,10 @@ Result<void> apply_put(Core& core, const ObjectRecord& record) {
         }
         ObjectRecord next = record;
         next.mapped = existing->record.mapped;
-        if (!existing->record.has(ObjectRecord::kDeleted)) {
+        if (existing->record.has(ObjectRecord::kDeleted)) {
+            // A reclaim goes on with its own records, also while this one waited for room.
+            next.cursor = existing->record.cursor;
+        } else {
             existing->deleted_after_freeze = core.freezes;
         }
         core.objects.update(*existing, std::move(next));
@@ -104,6 +107,23 @@ Result<void> apply_structure(Core& core, const StructureRecord& change) {
     return {};
 }
 
+void apply_structure_to_rest(Core& core, const StructureRecord& change) {
+    for (const StructureItem& item : change.items) {
+        // An older object that is not here is lost; it must not come back empty.
+        const bool lost = item.what == StructureItem::What::put &&
+                          item.object.id < core.superblock.next_object &&
+                          core.objects.find(item.object.id) == nullptr;
+        if (lost) continue;
+        StructureRecord one;
+        one.items.push_back(item);
+        const Result<void> applied = apply_structure(core, one);
+        const bool is_copy = item.what == StructureItem::What::copy;
+        if (!applied.ok() && is_copy && core.objects.find(item.to) != nullptr) {
+            static_cast<void>(apply_remove(core, item.to));  // lost with what it was made from
+        }
+    }
+}
+
 bool apply_structure_if_room(Core& core, const StructureRecord& change) {
     std::vector<std::byte> encoded;
     encode_record(change, encoded);
@@ -126,11 +146,18 @@ io::Task<Result<void>> commit_structure(Core& core, StructureRecord change,
     co_return co_await make_durable(core);
 }
 
+std::string full_name(const Core& core, const Object& object) {
+    if (object.record.kind != ObjectKind::snapshot) return object.record.name;
+    const Object* volume = core.objects.find(object.record.volume);
+    return fmt::format("{}@{}", volume == nullptr ? "?" : volume->record.name, object.record.name);
+}
+
 bool is_gone(const Core& core, const Object& object) {
     if (object.record.has(ObjectRecord::kDeleted)) return true;
     if (object.record.kind != ObjectKind::snapshot) return false;
     const Object* volume = core.objects.find(object.record.volume);
-    return volume == nullptr || volume->record.has(ObjectRecord::kDeleted);
+    if (volume == nullptr) return !core.objects_lost;
+    return volume->record.has(ObjectRecord::kDeleted);
 }
 
 Result<Object*> find_live_tree(Core& core, const Uuid& uuid) {

@@ -10,6 +10,10 @@ namespace stoa::pool {
 // Errors: corrupt (an item names an object that does not exist; only damaged journals do).
 Result<void> apply_structure(Core& core, const StructureRecord& change);
 
+// The same where objects are lost (Core::objects_lost): what does not concern them is applied, what
+// was made from them is lost as well.
+void apply_structure_to_rest(Core& core, const StructureRecord& change);
+
 // Applies and records, if the log has room; else does nothing and returns false.
 [[nodiscard]] bool apply_structure_if_room(Core& core, const StructureRecord& change);
 
@@ -39,6 +43,9 @@ Result<Object*> find_live_snapshot(Core& core, const Uuid& snapshot);
 Result<Object*> find_live_tree(Core& core, const Uuid& uuid);
 
 // Is the snapshot gone for users (itself deleted, or its volume)?
+// For messages: volume, or volume@snapshot.
+[[nodiscard]] std::string full_name(const Core& core, const Object& object);
+
 [[nodiscard]] bool is_gone(const Core& core, const Object& object);
 
 }  // namespace stoa::pool

@@ -1,6 +1,7 @@
 #include "dataplane/pool/transfer.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -69,13 +70,20 @@ struct SharedNode {
     Missing missing;
     bool found = false;
     BlockIndex block = 0;  // a block below the shared node that is not data
+    bool unfinished = false;  // enough work for now: go on from the cursor
 };
+
+constexpr size_t kDescentsAtOnce = 4096;
 
 // The next node at or after `cursor` that the parent's tree holds as well.
 SharedNode find_shared_node(Core& core, const Object& object, const Object& parent,
                             BlockIndex& cursor) {
     SharedNode result;
-    while (cursor < kBlocksPerTree) {
+    for (size_t descents = 0; cursor < kBlocksPerTree; ++descents) {
+        if (descents == kDescentsAtOnce) {
+            result.unfinished = true;
+            return result;
+        }
         Entry mine = object.record.root;
         Entry theirs = parent.record.root;
         bool shared = false;
@@ -130,10 +138,17 @@ io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
         const Object* parent = core.objects.find(object.record.parent);
         if (parent == nullptr) co_return Result<void>{};
         const SharedNode shared = find_shared_node(core, object, *parent, cursor);
+        if (shared.unfinished) {
+            co_await core.executor.yield();
+            continue;
+        }
         Missing missing = shared.missing;
         if (!missing.any() && !shared.found) {
             if (cursor >= kBlocksPerTree) co_return Result<void>{};
-            co_return Error(ErrorCode::busy, "the parent gained data while it was copied");
+            co_return Error(ErrorCode::busy,
+                            fmt::format("the parent of volume {} gained data while it was copied; "
+                                        "flatten it again",
+                                        object.record.name));
         }
         Node* leaf = missing.any()
                          ? nullptr
@@ -173,7 +188,7 @@ io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
 }  // namespace
 
 Result<void> still_here(Core& core, const Uuid& volume) {
-    if (core.closing) return Error(ErrorCode::cancelled, "the pool is closing");
+    if (core.closing) return core.closing_error();
     TRY_ASSIGN(Object * object, find_live_volume(core, volume));
     static_cast<void>(object);
     return {};
@@ -203,7 +218,15 @@ io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
         CO_TRY(co_await commit_structure(core, std::move(change)));
     }
     const Hold hold(core, *object);
-    Result<void> copied = co_await copy_shared(core, *object, volume);
+    // The parent's nodes are compared with: if it is deleted, it stays whole until this has ended.
+    std::optional<Hold> parent_hold;
+    Result<void> copied = co_await wait_for_reclaim(core, volume);
+    if (copied.ok()) {
+        if (Object* parent = core.objects.find(object->record.parent); parent != nullptr) {
+            parent_hold.emplace(core, *parent);
+        }
+        copied = co_await copy_shared(core, *object, volume);
+    }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY(still_here(core, volume));
     // What failed for good does not leave the volume marked; a close or crash goes on later.

@@ -17,18 +17,29 @@ io::Task<Result<void>> flatten_volume(Core& core, Uuid volume);
 // Is a hydration of a relative (or of the object itself) under way?
 [[nodiscard]] bool is_family_hydrating(const Core& core, const Object& object);
 
+// Waits while a relative of the volume is being reclaimed: such a tree has given up part of its
+// nodes. Errors: busy (the reclaim does not go on), and those of still_here().
+io::Task<Result<void>> wait_for_reclaim(Core& core, Uuid volume);
+[[nodiscard]] bool is_family_shrinking(const Core& core, const Uuid& volume);
+
 // Of long copies: the volume still exists and the pool is not closing.
 Result<void> still_here(Core& core, const Uuid& volume);
 
-// Keeps a volume from being deleted or rolled back while it is worked on.
+// Keeps a volume from being deleted or rolled back, a deleted snapshot from being reclaimed, while
+// it is worked on.
 class Hold {
 public:
-    Hold(Core& core, Object& object) : core_(core), object_(object) { ++object_.holds; }
+    Hold(Core& core, Object& object) : core_(core), object_(object) {
+        ++object_.holds;
+        ++core_.holds;
+    }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
     ~Hold() {
         --object_.holds;
+        --core_.holds;
         core_.work.notify_all();
+        core_.reclaim_signal.notify_all();
     }
 
 private:

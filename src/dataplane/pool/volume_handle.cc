@@ -21,14 +21,16 @@ bool is_aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % kDirect
 
 Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes, bool changes) const {
     const ObjectRecord& record = object_.record;
-    if (closing_) return Error(ErrorCode::cancelled, "the volume is being detached");
+    if (closing_) {
+        return Error(ErrorCode::cancelled, fmt::format("{} is being detached", record.name));
+    }
     if (changes && read_only_) {
         return Error(ErrorCode::read_only, fmt::format("{} is attached read-only", record.name));
     }
     if (offset_bytes % kSectorBytes != 0 || length_bytes % kSectorBytes != 0) {
         return Error(ErrorCode::invalid_argument,
-                     fmt::format("offset {} or length {} is not a multiple of 512", offset_bytes,
-                                 length_bytes));
+                     fmt::format("offset {} or length {} in {} is not a multiple of 512",
+                                 offset_bytes, length_bytes, record.name));
     }
     if (offset_bytes > record.size_bytes || length_bytes > record.size_bytes - offset_bytes) {
         return Error(ErrorCode::out_of_range,
@@ -42,11 +44,11 @@ Result<void> VolumeHandle::check(uint64_t offset_bytes, uint64_t length_bytes, b
 namespace {
 
 // A request with a payload takes that much memory.
-Result<void> check_payload(size_t bytes) {
+Result<void> check_payload(const ObjectRecord& record, size_t bytes) {
     if (bytes <= kRequestBytesMax) return {};
-    return Error(ErrorCode::invalid_argument, fmt::format("a request of {} bytes is too long: at "
-                                                          "most {}",
-                                                          bytes, kRequestBytesMax));
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("a request of {} bytes to {} is too long: at most {}", bytes,
+                             record.name, kRequestBytesMax));
 }
 
 }  // namespace
@@ -161,7 +163,7 @@ io::Task<Result<void>> VolumeHandle::read_blocks(BlockIndex first, size_t count,
 
 io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes into) {
     CO_TRY(check(offset_bytes, into.size(), false));
-    CO_TRY(check_payload(into.size()));
+    CO_TRY(check_payload(object_.record, into.size()));
     const Operation operation(*this);
     std::byte* to = into.data();
     uint64_t offset = offset_bytes;
@@ -192,7 +194,10 @@ io::Task<Result<void>> VolumeHandle::read(uint64_t offset_bytes, MutableBytes in
 
 io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count,
                                                   const std::byte* from) {
-    CO_TRY(co_await hold_while_full(core_, count, closing_, when_full_));
+    // Zeros take no block: they go the way of a discard, also in a full pool.
+    if (!is_zero({from, count * kBlockBytes})) {
+        CO_TRY(co_await hold_while_full(core_, object_, count, closing_, when_full_));
+    }
     BouncePool::Buffer bounce = core_.bounce.ready(count * kBlockBytes)
                                     ? core_.bounce.take_now(count * kBlockBytes)
                                     : co_await core_.bounce.acquire(count * kBlockBytes);
@@ -202,16 +207,23 @@ io::Task<Result<void>> VolumeHandle::write_blocks(BlockIndex first, size_t count
     change.count = count;
     change.content = bounce.data();
     CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full_));
+    change.give_up = &closing_;
     core_.data_since_commit += count * kBlockBytes;
-    CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
-    static_cast<void>(done);
+    Result<MapChangeResult> done = co_await change_map(core_, object_, change);
+    while (!done.ok() && done.error().code() == ErrorCode::no_space &&
+           when_full_ == WhenFull::hold) {
+        // Zeros, for which even the reserve has no map nodes: held like any other write.
+        CO_TRY(co_await hold_while_full(core_, object_, 1, closing_, when_full_));
+        done = co_await change_map(core_, object_, change);
+    }
+    CO_TRY(done);
     if (object_.damage_count > 0) co_await clear_damage(core_, object_, first, count);
     co_return Result<void>{};
 }
 
 io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstBytes from) {
     const BlockIndex block = offset_bytes / kBlockBytes;
-    CO_TRY(co_await hold_while_full(core_, 1, closing_, when_full_));
+    CO_TRY(co_await hold_while_full(core_, object_, 1, closing_, when_full_));
     BouncePool::Buffer bounce = co_await core_.bounce.acquire(kBlockBytes);
     for (;;) {
         CO_TRY_ASSIGN(const Found found, co_await look_up(core_, object_, block));
@@ -222,11 +234,14 @@ io::Task<Result<void>> VolumeHandle::write_partial(uint64_t offset_bytes, ConstB
         change.first = block;
         change.count = 1;
         change.content = bounce.data();
+        change.give_up = &closing_;
         if (!MUTANT(21)) change.expected = &seen;
         CO_TRY(co_await store_blocks(core_, object_, change, closing_, when_full_));
         CO_TRY_ASSIGN(const MapChangeResult done, co_await change_map(core_, object_, change));
-        if (done.skipped == 0) co_return Result<void>{};
+        if (done.skipped == 0) break;
     }
+    if (object_.damage_count > 0) co_await clear_damage(core_, object_, block, 1);
+    co_return Result<void>{};
 }
 
 io::Task<Result<void>> VolumeHandle::write_range(uint64_t offset_bytes, ConstBytes from) {
@@ -253,10 +268,10 @@ io::Task<Result<void>> VolumeHandle::write_range(uint64_t offset_bytes, ConstByt
 io::Task<Result<void>> VolumeHandle::write(uint64_t offset_bytes, ConstBytes from,
                                            block::WriteOptions options) {
     CO_TRY(check(offset_bytes, from.size(), true));
-    CO_TRY(check_payload(from.size()));
+    CO_TRY(check_payload(object_.record, from.size()));
     const Operation operation(*this);
     CO_TRY(co_await write_range(offset_bytes, from));
-    if (options.force_unit_access) CO_TRY(co_await make_durable(core_));
+    if (options.force_unit_access) CO_TRY(co_await make_durable(core_, &closing_));
     co_return Result<void>{};
 }
 
@@ -264,7 +279,7 @@ io::Task<Result<void>> VolumeHandle::flush() {
     CO_TRY(check(0, 0, false));
     const Operation operation(*this);
     if (core_.options.read_only) co_return Result<void>{};
-    co_return co_await make_durable(core_);
+    co_return co_await make_durable(core_, &closing_);
 }
 
 io::Task<Result<void>> VolumeHandle::discard(uint64_t offset_bytes, uint64_t length_bytes) {
@@ -276,7 +291,7 @@ io::Task<Result<void>> VolumeHandle::discard(uint64_t offset_bytes, uint64_t len
     const BlockIndex end = end_bytes == object_.record.size_bytes ? object_.record.size_blocks()
                                                                   : end_bytes / kBlockBytes;
     if (end <= first) co_return Result<void>{};
-    co_return co_await punch_holes(core_, object_, first, end - first, false);
+    co_return co_await punch_holes(core_, object_, first, end - first, false, &closing_);
 }
 
 io::Task<Result<void>> VolumeHandle::write_zeroes(uint64_t offset_bytes, uint64_t length_bytes,
@@ -295,12 +310,12 @@ io::Task<Result<void>> VolumeHandle::write_zeroes(uint64_t offset_bytes, uint64_
         } else {
             take = left - left % kBlockBytes;
             CO_TRY(co_await punch_holes(core_, object_, offset / kBlockBytes, take / kBlockBytes,
-                                        false));
+                                        false, &closing_));
         }
         offset += take;
         left -= take;
     }
-    if (options.force_unit_access) CO_TRY(co_await make_durable(core_));
+    if (options.force_unit_access) CO_TRY(co_await make_durable(core_, &closing_));
     co_return Result<void>{};
 }
 
@@ -343,7 +358,7 @@ io::Task<Result<void>> zero_tail(Core& core, Object& object) {
 
 io::Task<void> VolumeHandle::close() {
     closing_ = true;
-    core_.room.notify_all();
+    core_.wake_writers();
     if (MUTANT(22)) co_return;  // does not wait for writes in flight
     while (in_flight_ > 0) co_await idle_.wait();
 }

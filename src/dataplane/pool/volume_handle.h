@@ -85,11 +85,12 @@ private:
 // Errors: no_space, io, corrupt, read_only, cancelled.
 io::Task<Result<void>> zero_tail(Core& core, Object& object);
 
-// Waits while the pool has no space for `blocks` blocks of data, until `give_up` says so. Before a
-// write takes a buffer: what is held must not keep them from reads.
+// Waits while the pool, or the file system below it, has no space for `blocks` blocks of data,
+// until `give_up` says so. Before a write takes a buffer: what is held must not keep them from
+// reads.
 // Errors: no_space (with WhenFull::fail), read_only, cancelled.
-io::Task<Result<void>> hold_while_full(Core& core, size_t blocks, const bool& give_up,
-                                       WhenFull when_full);
+io::Task<Result<void>> hold_while_full(Core& core, const Object& object, size_t blocks,
+                                       const bool& give_up, WhenFull when_full);
 
 // Fills change.address for every block of `content` that is not zero: allocates, writes, retries
 // elsewhere after device errors. Waits while the pool is full, until `give_up` says so.

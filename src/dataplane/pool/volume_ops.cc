@@ -13,12 +13,12 @@ namespace stoa::pool {
 
 namespace {
 
-Result<void> check_size(uint64_t size_bytes) {
+Result<void> check_size(const std::string& name, uint64_t size_bytes) {
     if (size_bytes == 0 || size_bytes % kSectorBytes != 0 || size_bytes > kVolumeBytesMax) {
         return Error(ErrorCode::invalid_argument,
-                     fmt::format("a volume of {} bytes is not possible: sizes are multiples of "
+                     fmt::format("volume {} of {} bytes is not possible: sizes are multiples of "
                                  "512, from 512 bytes to 16 TiB",
-                                 size_bytes));
+                                 name, size_bytes));
     }
     return {};
 }
@@ -38,11 +38,11 @@ Result<void> check_unattached(const Object& object, const char* what) {
 
 io::Task<Result<Uuid>> create_volume(Core& core, VolumeSpec spec) {
     CO_TRY(check_name(spec.name, "volume"));
-    CO_TRY(check_size(spec.size_bytes));
+    CO_TRY(check_size(spec.name, spec.size_bytes));
     if (spec.tags.size() > kTagsBytesMax) {
-        co_return Error(
-            ErrorCode::invalid_argument,
-            fmt::format("{} bytes of tags, {} are possible", spec.tags.size(), kTagsBytesMax));
+        co_return Error(ErrorCode::invalid_argument,
+                        fmt::format("volume {}: {} bytes of tags, {} are possible", spec.name,
+                                    spec.tags.size(), kTagsBytesMax));
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     if (const Object* same = core.objects.find(spec.uuid); !spec.uuid.is_nil() && same != nullptr) {
@@ -98,9 +98,11 @@ io::Task<Result<void>> delete_volume(Core& core, Uuid volume) {
         const Object* snapshot = core.objects.find(id);
         if (snapshot->record.has(ObjectRecord::kDeleted)) continue;
         if (snapshot->record.has(ObjectRecord::kProtected)) {
-            co_return Error(ErrorCode::in_use,
-                            fmt::format("snapshot {} of volume {} is protected",
-                                        snapshot->record.name, object->record.name));
+            co_return Error(
+                ErrorCode::in_use,
+                fmt::format("snapshot {} of volume {} is protected; take the protection "
+                            "off first",
+                            snapshot->record.name, object->record.name));
         }
         CO_TRY(check_unattached(*snapshot, "delete"));
         snapshots.push_back(id);
@@ -135,7 +137,7 @@ io::Task<Result<void>> rename_volume(Core& core, Uuid volume, std::string name) 
 
 io::Task<Result<void>> resize_volume(Core& core, Uuid volume, uint64_t size_bytes,
                                      bool allow_shrink) {
-    CO_TRY(check_size(size_bytes));
+    CO_TRY(check_size(volume.to_string(), size_bytes));
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
     const uint64_t before = object->record.size_bytes;
@@ -199,9 +201,9 @@ io::Task<Result<void>> set_protection(Core& core, Uuid uuid, bool on) {
 
 io::Task<Result<void>> set_tags(Core& core, Uuid volume, std::vector<std::byte> tags) {
     if (tags.size() > kTagsBytesMax) {
-        co_return Error(
-            ErrorCode::invalid_argument,
-            fmt::format("{} bytes of tags, {} are possible", tags.size(), kTagsBytesMax));
+        co_return Error(ErrorCode::invalid_argument,
+                        fmt::format("volume {}: {} bytes of tags, {} are possible",
+                                    volume.to_string(), tags.size(), kTagsBytesMax));
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));

@@ -1,3 +1,4 @@
+// Methods of attachments, tasks and the daemon itself.
 #include <fmt/format.h>
 #include <unistd.h>
 

@@ -1,3 +1,4 @@
+// Methods of pools.
 #include <fmt/format.h>
 
 #include <utility>

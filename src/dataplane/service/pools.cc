@@ -1,9 +1,9 @@
 #include "dataplane/service/pools.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 namespace stoa::service {
@@ -120,8 +120,9 @@ io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devic
 }
 
 void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count) {
+    std::error_code ignored;
     for (size_t i = 0; i < count; ++i) {
-        if (specs[i].create_bytes > 0) static_cast<void>(::unlink(specs[i].path.c_str()));
+        if (specs[i].create_bytes > 0) std::filesystem::remove(specs[i].path, ignored);
     }
 }
 

@@ -88,7 +88,6 @@ private:
     io::Task<Result<rpc::Diff>> volume_diff(rpc::DiffQuery request);
     io::Task<Result<rpc::Bytes>> volume_exclusive(rpc::ObjectRef request);
     io::Task<Result<rpc::Explanation>> volume_explain(rpc::ExplainQuery request);
-    // snapshot_methods.cc
     io::Task<Result<rpc::SnapshotCreated>> snapshot_create(rpc::SnapshotCreate request);
     io::Task<Result<rpc::SnapshotStatus>> snapshot_get(rpc::SnapshotRef request);
     io::Task<Result<rpc::SnapshotList>> snapshot_list(rpc::SnapshotQuery request);

@@ -1,3 +1,4 @@
+// Methods of volumes and snapshots.
 #include <fmt/format.h>
 
 #include <algorithm>

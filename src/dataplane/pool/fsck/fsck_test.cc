@@ -227,6 +227,11 @@ TEST(Fsck, bitmaps_agree_with_what_is_reached) {
     bad.pool.bad_blocks = 1;
     const Report with_bad = bad.check();
     EXPECT_TRUE(with_bad.clean()) << all(with_bad);
+    Fixture of_another_class;
+    of_another_class.pool.set_bit(160);
+    of_another_class.pool.bad_blocks = 1;
+    of_another_class.pool.bad_leaves = 1;
+    expect_problem(of_another_class.check(), "of the bad blocks 1 are of class 2");
 }
 
 // ---- trees

@@ -119,13 +119,13 @@ private:
                 block.number, block.incarnation, superblock.incarnation);
             return;
         }
-        if (block.incarnation != incarnation_at(superblock, block.number)) return;  // void
         if (block.generation > superblock.generation && !std::exchange(said_generation_, true)) {
             findings_.problem(
                 "journal block {}: names superblock generation {}, the newest one "
                 "found is {}: newer state is lost",
                 block.number, block.generation, superblock.generation);
         }
+        if (block.incarnation != incarnation_at(superblock, block.number)) return;  // void
         if (block.number < superblock.journal_start) return;
         scan_.proven = std::max(scan_.proven, block.proven);
         if (block.number >= scan_.cut && block.commit > last_ + 1 &&

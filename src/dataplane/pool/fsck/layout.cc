@@ -165,6 +165,7 @@ std::optional<Reason> entry_fault(const Entry& entry, int level) {
     if ((entry.kind_byte() & 0xF0 & ~allowed) != 0) {
         return fmt::format("has kind byte 0x{:02x}", entry.kind_byte());
     }
+    if (kind == Kind::absent && entry.birth() != 0) return "is ABSENT with a birth";
     const bool refers = kind == Kind::data || kind == Kind::node;
     if (!refers && (entry.address() != 0 || entry.crc() != 0)) {
         return fmt::format("is {} with an address or a checksum", to_string(kind));
@@ -203,6 +204,8 @@ Decoded<Superblock> decode_superblock(const Block& block, const Uuid& pool,
     s.reserve_blocks = u64(b + 152);
     s.acknowledged_incarnation = u64(b + 160);
     s.bad_blocks = u64(b + 176);
+    s.bad_leaves = u32(b + 248);
+    s.bad_doubled = u32(b + 252);
     s.branch = u64(b + 184);
     for (size_t i = 0; i < s.branches_before.size(); ++i) {
         s.branches_before[i] = u64(b + 192 + 8 * i);

@@ -130,6 +130,8 @@ struct Superblock {
     uint64_t reserve_blocks = 0;
     uint64_t acknowledged_incarnation = 0;
     uint64_t bad_blocks = 0;
+    uint32_t bad_leaves = 0;   // of them, in class 2
+    uint32_t bad_doubled = 0;  // and in class 3
     uint64_t branch = 0;
     std::array<uint64_t, 7> branches_before{};  // newest first
     std::vector<Cut> cuts;

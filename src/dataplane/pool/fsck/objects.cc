@@ -50,7 +50,12 @@ void Objects::load_block(uint64_t block, const Block& content, const Superblock&
 
 void Objects::put(const Object& object) {
     if (Object* known = find(object.id)) {
-        *known = object;
+        // A map and how far its reclaim is are told by other records.
+        Object next = object;
+        next.root = known->root;
+        next.mapped = known->mapped;
+        if (known->being_reclaimed()) next.cursor = known->cursor;
+        *known = std::move(next);
         return;
     }
     by_id_[object.id] = objects_.size();

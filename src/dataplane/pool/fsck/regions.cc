@@ -280,6 +280,7 @@ std::optional<Block> Regions::read(const Entry& entry, const char* what) {
 void Regions::report_leaks(bool complete) {
     static constexpr size_t examples_max = 10;
     uint64_t leaked = 0;
+    std::array<uint64_t, 4> leaked_of_class{};
     std::string examples;
     for (const Region& region : regions_) {
         if (!region.bitmap_known) {
@@ -291,6 +292,7 @@ void Regions::report_leaks(bool complete) {
             if (!set || (!region.fingerprints.empty() && region.fingerprints[offset] != 0)) {
                 continue;
             }
+            ++leaked_of_class[region.entry.region_class & 3];
             if (++leaked <= examples_max) {
                 examples +=
                     fmt::format("{}{}", leaked == 1 ? "" : ", ", region.number * blocks_ + offset);
@@ -300,7 +302,18 @@ void Regions::report_leaks(bool complete) {
     const uint64_t bad = view_.superblock.bad_blocks;
     findings_.counts().bad_blocks = bad;
     findings_.counts().leaked_blocks = leaked > bad ? leaked - bad : 0;
-    if (leaked == bad) return;
+    if (leaked == bad) {
+        const Superblock& superblock = view_.superblock;
+        if (leaked_of_class[2] != superblock.bad_leaves ||
+            leaked_of_class[3] != superblock.bad_doubled) {
+            findings_.problem(
+                "superblock: of the bad blocks {} are of class 2 and {} of class 3, but {} and {} "
+                "are set aside",
+                superblock.bad_leaves, superblock.bad_doubled, leaked_of_class[2],
+                leaked_of_class[3]);
+        }
+        return;
+    }
     if (!complete) {
         findings_.note(
             "{} blocks are allocated and not reached, {} of them bad; not everything "

@@ -260,6 +260,7 @@ public:
     uint32_t object_slots = 0;
     uint64_t next_object_id = 100;
     uint64_t bad_blocks = 0;
+    uint32_t bad_leaves = 0;
     uint64_t superblock_flags = 0;
     uint64_t last_commit = 20;
     uint64_t journal_next = 37;
@@ -303,6 +304,7 @@ private:
         store_le<uint64_t>(b + 160, 2);
         store_le<uint32_t>(b + 168, 1);
         store_le(b + 176, bad_blocks);
+        store_le(b + 248, bad_leaves);
         store_le<uint64_t>(b + 256, 30);
         store_le<uint64_t>(b + 264, 2);
         store_le<uint64_t>(b + 272, 400);

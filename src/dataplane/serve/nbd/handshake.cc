@@ -183,7 +183,7 @@ private:
         if (encrypted_) co_return co_await refuse("TLS has started already");
         if (options_.tls == nullptr) co_return co_await reply(OptionReply::error_policy);
         CO_TRY(co_await reply(OptionReply::ack));
-        auto encrypted = co_await options_.tls->accept(std::move(result_.stream));
+        auto encrypted = co_await options_.tls->encrypt(std::move(result_.stream));
         in_use_(encrypted.ok() ? encrypted->get() : nullptr);
         CO_TRY_ASSIGN(result_.stream, std::move(encrypted));
         encrypted_ = true;

@@ -18,7 +18,7 @@ class TlsUpgrade {
 public:
     virtual ~TlsUpgrade() = default;
     // Errors: io (no handshake of TLS), cancelled.
-    virtual io::Task<Result<std::unique_ptr<io::Stream>>> accept(  // tidy: allow syscall: TLS's
+    virtual io::Task<Result<std::unique_ptr<io::Stream>>> encrypt(
         std::unique_ptr<io::Stream> plain) = 0;
 };
 

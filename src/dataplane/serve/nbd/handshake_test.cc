@@ -265,7 +265,7 @@ class FakeTls final : public TlsUpgrade {
 public:
     bool fails = false;
     int upgrades = 0;
-    io::Task<Result<std::unique_ptr<io::Stream>>> accept(  // tidy: allow syscall: TLS's
+    io::Task<Result<std::unique_ptr<io::Stream>>> encrypt(
         std::unique_ptr<io::Stream> plain) override {
         ++upgrades;
         if (fails) co_return Error(ErrorCode::io, "no certificate");
