@@ -65,8 +65,9 @@ TEST_F(SessionTest, what_was_written_is_read_with_structured_replies) {
 }
 
 TEST_F(SessionTest, sizes_around_the_receive_buffer_arrive_whole_in_any_pieces) {
-    for (const size_t piece : {size_t{0}, size_t{1}, size_t{1000}}) {
-        TestClient client = bench_.connect({.piece_bytes = piece});
+    for (const size_t piece : {size_t{0}, size_t{7}, size_t{1000}}) {
+        const size_t buffered = piece == 0 ? 64 * 1024 : 4096;
+        TestClient client = bench_.connect({.buffered_bytes = buffered, .piece_bytes = piece});
         client.go(false);
         for (const uint32_t size :
              {512U, 65536U, 65536U + 512, 131072U - 512, 131072U, 262144U, uint32_t{kDiskBytes}}) {
