@@ -486,6 +486,21 @@ struct Explanation {
 
 // ---- attachments
 
+// Files are PEM and are read by the daemon.
+struct Tls {
+    std::string certificate_file;
+    std::string key_file;
+    std::string client_authority_file;
+    static constexpr auto fields() {
+        return std::tuple(
+            required("certificate_file", &Tls::certificate_file, "the server's own first"),
+            required("key_file", &Tls::key_file, "without a passphrase"),
+            optional("client_authority_file", &Tls::client_authority_file,
+                     "clients need a certificate that it signed"));
+    }
+    friend bool operator==(const Tls&, const Tls&) = default;
+};
+
 struct AttachmentCreate {
     std::optional<Uuid> uuid;
     std::string pool;
@@ -497,6 +512,7 @@ struct AttachmentCreate {
     std::optional<uint32_t> group;
     std::string mode = "0600";
     std::string export_name;
+    std::optional<Tls> tls;
     static constexpr auto fields() {
         return std::tuple(
             optional("uuid", &AttachmentCreate::uuid, "chosen by the caller"),
@@ -511,7 +527,8 @@ struct AttachmentCreate {
             optional("group", &AttachmentCreate::group, "gid of the Unix socket"),
             optional("mode", &AttachmentCreate::mode, "of the Unix socket, octal"),
             optional("export_name", &AttachmentCreate::export_name,
-                     "besides the empty one; default: the volume's name"));
+                     "besides the empty one; default: the volume's name"),
+            optional("tls", &AttachmentCreate::tls, "no client is served without TLS then"));
     }
 };
 

@@ -16,6 +16,22 @@ def connected(uri):
     return handle
 
 
+def make_certificates(directory):
+    """An authority, a server's certificate for 127.0.0.1 and a client's, as libnbd names them."""
+
+    def openssl(*arguments):
+        run("openssl", *arguments, cwd=directory)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca-key.pem", "-out",
+            "ca-cert.pem", "-subj", "/CN=authority", "-days", "2")
+    for name in ["server", "client"]:
+        pathlib.Path(directory, "ext").write_text("subjectAltName=IP:127.0.0.1\n")
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}-key.pem", "-out",
+                f"{name}.csr", "-subj", f"/CN={name}")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca-cert.pem", "-CAkey", "ca-key.pem",
+                "-CAcreateserial", "-out", f"{name}-cert.pem", "-days", "2", "-extfile", "ext")
+
+
 class AttachmentTest(unittest.TestCase):
     def refused(self, code, daemon, method, **params):
         with self.assertRaises(CallError) as error:
@@ -192,6 +208,45 @@ class AttachmentTest(unittest.TestCase):
                 self.assertEqual(ended.returncode, 1)
                 self.assertIn(word, ended.stderr)
                 self.assertEqual(state.read_bytes(), bad)
+
+    def test_over_tls_only_those_with_a_certificate_are_served(self):
+        with Daemon() as daemon:
+            make_certificates(daemon.root)
+            daemon.create_pool()
+            daemon.create_volume()
+            made = daemon.call(
+                "attachment.create", pool="tank", object="v", listen="tcp:127.0.0.1:0",
+                tls={"certificate_file": daemon.file("server-cert.pem"),
+                     "key_file": daemon.file("server-key.pem"),
+                     "client_authority_file": daemon.file("ca-cert.pem")})
+            self.assertTrue(made["uri"].startswith("nbds://"))
+
+            def client(mode, certificates):
+                handle = nbd.NBD()
+                handle.set_tls(mode)
+                if certificates:
+                    handle.set_tls_certificates(str(certificates))
+                handle.connect_tcp("127.0.0.1", made["listen"].split(":")[-1])
+                return handle
+
+            for end in [daemon.kill, None]:
+                good = client(nbd.TLS_REQUIRE, daemon.root)
+                good.pwrite(b"secret" + bytes(4090), 0)
+                self.assertEqual(good.pread(4096, 0)[:6], b"secret")
+                with self.assertRaises(nbd.Error):
+                    client(nbd.TLS_DISABLE, None)
+                stranger = daemon.root / "stranger"
+                stranger.mkdir(exist_ok=True)
+                make_certificates(stranger)
+                with self.assertRaises(nbd.Error):
+                    client(nbd.TLS_REQUIRE, stranger)
+                if end:
+                    end()
+                    daemon.start()
+                    daemon.wait_serving(made["uuid"])
+            os.unlink(daemon.file("server-key.pem"))
+            self.refused("not_found", daemon, "attachment.reload_tls", uuid=made["uuid"])
+            client(nbd.TLS_REQUIRE, daemon.root).pread(512, 0)
 
     def test_a_big_idle_pool_takes_little_memory(self):
         with Daemon() as daemon:

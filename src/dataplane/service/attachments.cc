@@ -32,11 +32,12 @@ std::string uri_of(const AttachmentRecord& record) {
     if (!address.ok()) return {};
     const std::string name = escape(record.export_name);
     if (!address->path.empty()) {
-        return fmt::format("nbd+unix:///{}?socket={}", name, escape(address->path));
+        return fmt::format("nbd{}+unix:///{}?socket={}", record.tls ? "s" : "", name,
+                           escape(address->path));
     }
     const bool six = address->host.contains(':');
-    return fmt::format("nbd://{}{}{}:{}/{}", six ? "[" : "", address->host, six ? "]" : "",
-                       address->port, name);
+    return fmt::format("nbd{}://{}{}{}:{}/{}", record.tls ? "s" : "", six ? "[" : "", address->host,
+                       six ? "]" : "", address->port, name);
 }
 
 std::string described(const AttachmentRecord& record) {
@@ -96,6 +97,9 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     const AttachmentRecord& record = item.record;
     CO_TRY_ASSIGN(pool::Pool * pool, pools_.get(record.pool));
     CO_TRY_ASSIGN(const io::Address address, io::Address::parse(record.listen));
+    if (record.tls) {
+        CO_TRY_ASSIGN(item.tls, TlsGuard::create(reactor_, *record.tls));
+    }
     CO_TRY_ASSIGN(item.handle, co_await pool->attach(record.object, record.read_only));
     io::ListenOptions options;
     options.mode = record.mode;
@@ -109,7 +113,10 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     item.record.listen = (*listener)->address().to_string();
     item.exported =
         std::make_unique<PoolExport>(*pool, *item.handle, record.object, record.export_name);
-    item.server = std::make_unique<nbd::Server>(reactor_, *item.exported, buffers_);
+    nbd::ServerOptions serving;
+    serving.handshake.tls = item.tls.get();
+    serving.handshake.tls_required = item.tls != nullptr;
+    item.server = std::make_unique<nbd::Server>(reactor_, *item.exported, buffers_, serving);
     item.server->start(*std::move(listener));
     item.error.clear();
     co_return Result<void>{};
@@ -188,6 +195,7 @@ Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& req
     record.listen = address.to_string();
     record.epoch = request.epoch;
     record.owner = request.owner;
+    record.tls = request.tls;
     record.group = request.group;
     const auto volume = pool->volume(object);
     record.read_only = request.read_only || !volume.ok();
@@ -300,6 +308,15 @@ io::Task<Result<void>> Attachments::remove(Uuid uuid) {
     items_.erase(uuid);
     events_.add(described(record) + ": removed");
     co_return Result<void>{};
+}
+
+Result<void> Attachments::reload_tls(const Uuid& uuid) {
+    TRY_ASSIGN(const rpc::AttachmentStatus known, status(uuid));
+    Item& item = *items_.at(known.uuid);
+    if (item.tls == nullptr) {
+        return Error(ErrorCode::invalid_argument, described(item.record) + ": serves without TLS");
+    }
+    return item.tls->reload();
 }
 
 // ---- knowledge

@@ -17,6 +17,7 @@
 #include "dataplane/service/pool_export.h"
 #include "dataplane/service/pools.h"
 #include "dataplane/service/state.h"
+#include "dataplane/service/tls_guard.h"
 #include "rpc/blockd.h"
 
 namespace stoa::service {
@@ -43,6 +44,9 @@ public:
     io::Task<Result<rpc::AttachmentStatus>> create(rpc::AttachmentCreate request);
     // Errors: not_found.
     io::Task<Result<void>> remove(Uuid uuid);
+    // Reads the files of its certificate again, for connections made from now on.
+    // Errors: not_found, invalid_argument (it has none, or what is in a file), io.
+    Result<void> reload_tls(const Uuid& uuid);
     [[nodiscard]] Result<rpc::AttachmentStatus> status(const Uuid& uuid) const;
     [[nodiscard]] std::vector<rpc::AttachmentStatus> list() const;
     // Those of a pool, or of one object of it, for messages: "attachment X on unix:/a".
@@ -63,6 +67,7 @@ private:
         std::string error;  // why it does not serve
         block::Volume* handle = nullptr;
         std::unique_ptr<PoolExport> exported;
+        std::unique_ptr<TlsGuard> tls;  // nullptr: none
         std::unique_ptr<nbd::Server> server;
         bool changing = false;  // being started or stopped
     };

@@ -83,6 +83,7 @@ void add_server(Metrics& to, const std::string& pool, const std::string& volume,
 void Service::add_daemon_methods() {
     add("attachment.create", &Service::attachment_create);
     add("attachment.delete", &Service::attachment_delete);
+    add("attachment.reload_tls", &Service::attachment_reload_tls);
     add("attachment.get", &Service::attachment_get);
     add("attachment.list", &Service::attachment_list);
     add("task.get", &Service::task_get);
@@ -101,6 +102,11 @@ io::Task<Result<rpc::AttachmentStatus>> Service::attachment_create(rpc::Attachme
 
 io::Task<Result<rpc::Nothing>> Service::attachment_delete(rpc::AttachmentRef request) {
     CO_TRY(co_await attachments_.remove(request.uuid));
+    co_return rpc::Nothing{};
+}
+
+io::Task<Result<rpc::Nothing>> Service::attachment_reload_tls(rpc::AttachmentRef request) {
+    CO_TRY(attachments_.reload_tls(request.uuid));
     co_return rpc::Nothing{};
 }
 

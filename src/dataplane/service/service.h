@@ -96,6 +96,7 @@ private:
     // daemon_methods.cc
     io::Task<Result<rpc::AttachmentStatus>> attachment_create(rpc::AttachmentCreate request);
     io::Task<Result<rpc::Nothing>> attachment_delete(rpc::AttachmentRef request);
+    io::Task<Result<rpc::Nothing>> attachment_reload_tls(rpc::AttachmentRef request);
     io::Task<Result<rpc::AttachmentStatus>> attachment_get(rpc::AttachmentRef request);
     io::Task<Result<rpc::AttachmentList>> attachment_list(rpc::Nothing request);
     io::Task<Result<rpc::TaskStatus>> task_get(rpc::TaskRef request);

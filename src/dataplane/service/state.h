@@ -10,6 +10,7 @@
 #include "base/describe.h"
 #include "base/result.h"
 #include "dataplane/io/reactor.h"
+#include "rpc/blockd.h"
 
 namespace stoa::service {
 
@@ -40,6 +41,7 @@ struct AttachmentRecord {
     std::optional<uint32_t> group;
     uint32_t mode = 0600;
     std::string export_name;
+    std::optional<rpc::Tls> tls;
     static constexpr auto fields() {
         return std::tuple(required("uuid", &AttachmentRecord::uuid, ""),
                           required("pool", &AttachmentRecord::pool, ""),
@@ -50,7 +52,8 @@ struct AttachmentRecord {
                           optional("owner", &AttachmentRecord::owner, ""),
                           optional("group", &AttachmentRecord::group, ""),
                           required("mode", &AttachmentRecord::mode, ""),
-                          required("export_name", &AttachmentRecord::export_name, ""));
+                          required("export_name", &AttachmentRecord::export_name, ""),
+                          optional("tls", &AttachmentRecord::tls, ""));
     }
     friend bool operator==(const AttachmentRecord&, const AttachmentRecord&) = default;
 };
