@@ -1,0 +1,255 @@
+#!/usr/bin/python3
+"""Stoa and its peers over NBD, on the same disk through the same client: served_bench.py BUILD
+
+Pairs of runs, Stoa and peer in turn (A B A B); the medians of the paired ratios, with the spread
+and the server's CPU. Writes BUILD/../bench/pool.json: a list of {"suite", "case", "workload",
+"metric", "stoa", "peer", "peer_name", "ratio"}, a ratio above 1 meaning that Stoa is better.
+
+Environment: STOA_BENCH_DIR (a disk; build/bench), STOA_BENCH_PAIRS (7), STOA_BENCH_SECONDS (2),
+STOA_BENCH_CASES (letters of "abcdef", and t for tmpfs), STOA_BENCH_GIB (2: size of the volume).
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BUILD = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build/release").resolve()
+os.environ["STOA_BINARIES"] = str(BUILD / "src" / "apps")
+sys.path.insert(0, str(ROOT / "tests" / "interop"))
+
+from daemon import GIB, MIB, Daemon, run  # noqa: E402
+
+PAIRS = int(os.environ.get("STOA_BENCH_PAIRS", "7"))
+SECONDS = float(os.environ.get("STOA_BENCH_SECONDS", "2"))
+CASES = os.environ.get("STOA_BENCH_CASES", "abcdeft")
+SIZE = int(os.environ.get("STOA_BENCH_GIB", "2")) * GIB
+OUT = BUILD.parent / "bench"
+
+# name: fio's arguments. Sequential rows come before random ones, which age the volume.
+WORKLOADS = {
+    "seq write 1M": ["--rw=write", "--bs=1M", "--iodepth=4"],
+    "seq read 1M": ["--rw=read", "--bs=1M", "--iodepth=4"],
+    "64k mixed 70/30": ["--rw=randrw", "--rwmixread=70", "--bs=64k", "--iodepth=16"],
+    "4k read qd1": ["--rw=randread", "--bs=4k", "--iodepth=1"],
+    "4k read qd32": ["--rw=randread", "--bs=4k", "--iodepth=32"],
+    "4k write qd1": ["--rw=randwrite", "--bs=4k", "--iodepth=1"],
+    "4k write qd32": ["--rw=randwrite", "--bs=4k", "--iodepth=32"],
+    "4k write+flush qd1": ["--rw=randwrite", "--bs=4k", "--iodepth=1", "--fsync=1"],
+    "4k write+flush 8 jobs": ["--rw=randwrite", "--bs=4k", "--iodepth=1", "--fsync=1",
+                              "--numjobs=8", "--group_reporting"],
+}
+WRITES = [name for name in WORKLOADS if "write" in name]
+
+
+def fio(uri, arguments, seconds=SECONDS):
+    """Operations and bytes a second."""
+    out = run("fio", "--name=bench", "--ioengine=nbd", f"--uri={uri}", f"--size={SIZE}",
+              "--time_based", f"--runtime={seconds}", "--randrepeat=0", "--output-format=json",
+              *arguments)
+    job = json.loads(out[out.index("{"):])["jobs"][0]
+    return (job["read"]["iops"] + job["write"]["iops"],
+            job["read"]["bw_bytes"] + job["write"]["bw_bytes"])
+
+
+def fill(uri):
+    run("fio", "--name=fill", "--ioengine=nbd", f"--uri={uri}", f"--size={SIZE}", "--rw=write",
+        "--bs=1M", "--iodepth=4")
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Stoa:
+    """The daemon on a pool file that is fully written before."""
+
+    def __init__(self, base, **_):
+        self.daemon = Daemon(base=base)
+        self.daemon.__enter__()
+        image = self.daemon.file("tank.img")
+        # /dev/zero would do for the file system; the engine never reads what it did not write.
+        run("dd", "if=/dev/zero", f"of={image}", "bs=4M", f"count={3 * SIZE // (4 * MIB)}",
+            "conv=fsync")
+        self.daemon.call("pool.create", name="tank", devices=[{"path": image}])
+        self.daemon.create_volume("v0", SIZE)
+        self.pid = self.daemon.process.pid
+        self.epoch = 0
+        self.use("v0")
+
+    def use(self, name):
+        self.volume = name
+        self.epoch += 1
+        self.uri = self.daemon.attach(name, epoch=self.epoch,
+                                      socket_name=f"{self.epoch}.sock")["uri"]
+
+    def snapshot(self, name):
+        self.daemon.call("snapshot.create", pool="tank",
+                         snapshots=[{"volume": self.volume, "name": name}])
+
+    def clone(self, name):
+        self.snapshot(f"for-{name}")
+        self.daemon.call("snapshot.clone", pool="tank",
+                         snapshot=f"{self.volume}@for-{name}", name=name)
+        self.use(name)
+
+    def close(self):
+        self.daemon.__exit__(None)
+
+
+class StorageDaemon:
+    """qemu-storage-daemon with a raw file that is fully written before, or a qcow2 chain."""
+
+    def __init__(self, base, layers=0, internal=False, direct=True):
+        self.directory = pathlib.Path(base) / f"peer-{time.monotonic_ns()}"
+        self.directory.mkdir()
+        self.raw = self.directory / "disk.raw"
+        qcow2 = layers > 0 or internal
+        self.path = self.directory / "disk.qcow2" if qcow2 else self.raw
+        if qcow2:
+            run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=falloc",
+                self.path, SIZE)
+        else:
+            run("dd", "if=/dev/urandom", f"of={self.raw}", "bs=4M", f"count={SIZE // (4 * MIB)}",
+                "conv=fsync")
+        self.cache = f"cache.direct={'on' if direct else 'off'},aio=io_uring"
+        self.format = "qcow2" if qcow2 else "raw"
+        self.serve()
+        if qcow2:
+            fill(self.uri)
+            self.stop()
+            for i in range(layers):
+                top = self.directory / f"top{i}.qcow2"
+                run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self.path, top)
+                self.path = top
+            if internal:
+                run("qemu-img", "snapshot", "-c", "s", self.path)
+            self.serve()
+
+    def serve(self):
+        socket = self.directory / "socket"
+        socket.unlink(missing_ok=True)
+        self.process = subprocess.Popen(
+            ["qemu-storage-daemon", "--blockdev",
+             f"driver=file,node-name=f,filename={self.path},{self.cache}",
+             "--blockdev", f"driver={self.format},node-name=n,file=f",
+             "--nbd-server", f"addr.type=unix,addr.path={socket}",
+             "--export", "type=nbd,id=e,node-name=n,name=v,writable=on"])
+        self.pid = self.process.pid
+        while not socket.exists():
+            time.sleep(0.01)
+        self.uri = f"nbd+unix:///v?socket={socket}"
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+    def close(self):
+        self.stop()
+        subprocess.run(["rm", "-rf", self.directory], check=True)
+
+
+class Table:
+    def __init__(self):
+        self.rows = []
+
+    def add(self, case, workload, metric, stoa, peer, peer_name, ratio, note=""):
+        self.rows.append({"suite": "pool", "case": case, "workload": workload, "metric": metric,
+                          "stoa": stoa, "peer": peer, "peer_name": peer_name, "ratio": ratio})
+        print(f"{case:<24} {workload:<22} {metric:<6} {stoa:>10.1f} {peer:>10.1f} {peer_name:<20} "
+              f"{ratio:>5.2f} {note}", flush=True)
+        OUT.mkdir(parents=True, exist_ok=True)
+        (OUT / "pool.json").write_text(json.dumps(self.rows, indent=1) + "\n")
+
+    def compare(self, case, workload, stoa, peer, peer_name, pairs=PAIRS):
+        """A B A B; gives Stoa's median of operations a second."""
+        ratios, rates, costs = [], ([], []), ([], [])
+        for _ in range(pairs):
+            for side, server in enumerate((stoa, peer)):
+                before = cpu_seconds(server.pid)
+                rate, _ = fio(server.uri, WORKLOADS[workload])
+                rates[side].append(rate)
+                costs[side].append((cpu_seconds(server.pid) - before) / (rate * SECONDS) * 1e6)
+            ratios.append(rates[0][-1] / rates[1][-1])
+        mine, theirs = (statistics.median(each) for each in rates)
+        self.add(case, workload, "iops", mine, theirs, peer_name, statistics.median(ratios),
+                 f"[{min(ratios):.2f}, {max(ratios):.2f}]")
+        mine, theirs = (statistics.median(each) for each in costs)
+        self.add(case, workload, "cpu_us", mine, theirs, peer_name, theirs / mine)
+
+
+def own(table, case, workload, server, reference):
+    """Against Stoa's own case (b)."""
+    rate = statistics.median(fio(server.uri, WORKLOADS[workload])[0]
+                             for _ in range(max(3, PAIRS // 2)))
+    table.add(case, workload, "iops", rate, reference[workload], "stoa (b)",
+              rate / reference[workload])
+
+
+def main():
+    base = os.environ.get("STOA_BENCH_DIR", str(OUT))
+    pathlib.Path(base).mkdir(parents=True, exist_ok=True)
+    table = Table()
+    raw = StorageDaemon(base)
+    stoa = Stoa(base)
+    reference = {}
+    try:
+        if "a" in CASES:
+            table.compare("(a) fresh", "4k write qd32", stoa, raw, "qsd raw", pairs=1)
+        fill(stoa.uri)
+        if "b" in CASES:
+            for workload in WORKLOADS:
+                table.compare("(b) written once", workload, stoa, raw, "qsd raw")
+                reference[workload] = table.rows[-2]["stoa"]
+        if "c" in CASES and reference:
+            for workload in WORKLOADS:
+                stoa.snapshot(f"c-{workload}")
+                own(table, "(c) after a snapshot", workload, stoa, reference)
+            for peer, name in [(StorageDaemon(base, layers=1), "qsd qcow2 external"),
+                               (StorageDaemon(base, internal=True), "qsd qcow2 internal")]:
+                stoa.snapshot(f"c-{name}")
+                table.compare("(c) after a snapshot", "4k write qd32", stoa, peer, name, pairs=3)
+                peer.close()
+        if "d" in CASES and reference:
+            for i in range(10):
+                stoa.clone(f"d{i}")
+                fio(stoa.uri, WORKLOADS["4k write qd32"], 0.5)
+            for workload in WORKLOADS:
+                own(table, "(d) clone of depth 10", workload, stoa, reference)
+        if "e" in CASES and reference:
+            for i in range(100):
+                stoa.snapshot(f"e{i}")
+                fio(stoa.uri, WORKLOADS["4k write qd32"], 0.1)
+            for workload in WORKLOADS:
+                own(table, "(e) 100 snapshots", workload, stoa, reference)
+    finally:
+        stoa.close()
+    if "f" in CASES:
+        stoa = Stoa(base)
+        try:
+            fill(stoa.uri)
+            run("fio", "--name=age", "--ioengine=nbd", f"--uri={stoa.uri}", f"--size={SIZE}",
+                "--rw=randwrite", "--bs=4k", "--iodepth=32", "--loops=3", "--norandommap=0")
+            for workload in WORKLOADS:
+                table.compare("(f) aged", workload, stoa, raw, "qsd raw", pairs=max(3, PAIRS // 2))
+        finally:
+            stoa.close()
+    raw.close()
+    if "t" in CASES:
+        stoa, raw = Stoa("/dev/shm"), StorageDaemon("/dev/shm", direct=False)
+        try:
+            fill(stoa.uri)
+            for workload in ["4k read qd32", "4k write qd32"]:
+                table.compare("(t) tmpfs", workload, stoa, raw, "qsd raw")
+        finally:
+            stoa.close()
+            raw.close()
+
+
+if __name__ == "__main__":
+    main()
