@@ -71,9 +71,9 @@ Result<Uuid> find_snapshot(const pool::Pool& pool, std::string_view name_or_uuid
 }
 
 Result<Uuid> find_object(const pool::Pool& pool, std::string_view name_or_uuid) {
-    const auto volume = find_volume(pool, name_or_uuid);
+    auto volume = find_volume(pool, name_or_uuid);
     if (volume.ok()) return volume;
-    const auto snapshot = find_snapshot(pool, name_or_uuid);
+    auto snapshot = find_snapshot(pool, name_or_uuid);
     if (snapshot.ok()) return snapshot;
     return name_or_uuid.contains('@') ? snapshot : volume;
 }
@@ -103,8 +103,8 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     CO_TRY_ASSIGN(item.handle, co_await pool->attach(record.object, record.read_only));
     io::ListenOptions options;
     options.mode = record.mode;
-    if (record.owner) options.owner = *record.owner;
-    if (record.group) options.group = *record.group;
+    options.owner = record.owner;
+    options.group = record.group;
     auto listener = io::Listener::open(reactor_, address, options);
     if (!listener.ok()) {
         co_await pool->detach(std::exchange(item.handle, nullptr));

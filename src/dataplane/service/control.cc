@@ -77,7 +77,7 @@ private:
             answer = result.ok() ? rpc::result_line(request.id, *result)
                                  : rpc::error_line(request.id, result.error());
         }
-        if (!request.is_notification) send(std::move(answer));
+        if (!request.is_notification) send(answer);
         call_ended_.notify_all();
     }
 
@@ -88,7 +88,7 @@ private:
         });
     }
 
-    void send(std::string line) {
+    void send(std::string_view line) {
         queued_ += line;
         // Whoever does not read does not get the daemon's memory.
         if (queued_.size() > kQueuedBytesMax) socket_.shut_down();

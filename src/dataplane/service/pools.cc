@@ -195,6 +195,26 @@ io::Task<Result<void>> Pools::remember(PoolRecord record) {
     co_return co_await state_.save();
 }
 
+// Remembered once it exists as a whole: what a crash leaves is an unfinished pool, which can be
+// created again with force.
+io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
+    CO_TRY_ASSIGN(auto devices, co_await open_devices(request.devices, false));
+    pool::CreateOptions options;
+    options.name = request.name;
+    options.uuid = uuid;
+    options.force = request.force;
+    options.capacity_max_bytes = request.capacity_max_bytes;
+    options.reserve_blocks = request.reserve_bytes / kBlockBytes;
+    auto made = co_await pool::Pool::create(reactor_, pointers(devices), options);
+    devices.clear();
+    if (!made.ok()) {
+        remove_created(request.devices, request.devices.size());
+        co_return made;
+    }
+    CO_TRY_ASSIGN(entries_.at(uuid).open, co_await open_record(entries_.at(uuid).record, false));
+    co_return co_await remember(entries_.at(uuid).record);
+}
+
 io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
     CO_TRY(check_name(request.name));
     const Uuid uuid =
@@ -210,27 +230,8 @@ io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
     for (const rpc::DeviceSpec& device : request.devices) {
         entry.record.devices.push_back(device.path);
     }
-    // Remembered once it exists as a whole: what a crash leaves is an unfinished pool, which can
-    // be created again with force.
-    const auto make = [&]() -> io::Task<Result<void>> {
-        CO_TRY_ASSIGN(auto devices, co_await open_devices(request.devices, false));
-        pool::CreateOptions options;
-        options.name = request.name;
-        options.uuid = uuid;
-        options.force = request.force;
-        options.capacity_max_bytes = request.capacity_max_bytes;
-        options.reserve_blocks = request.reserve_bytes / kBlockBytes;
-        auto made = co_await pool::Pool::create(reactor_, pointers(devices), options);
-        devices.clear();
-        if (!made.ok()) {
-            remove_created(request.devices, request.devices.size());
-            co_return made;
-        }
-        CO_TRY_ASSIGN(entries_.at(uuid).open,
-                      co_await open_record(entries_.at(uuid).record, false));
-        co_return co_await remember(entries_.at(uuid).record);
-    };
-    const auto result = co_await make();
+    const std::string name = request.name;
+    const auto result = co_await make(uuid, std::move(request));
     Entry& after = entries_.at(uuid);
     after.busy = false;
     after.error.clear();
@@ -239,7 +240,7 @@ io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
         entries_.erase(uuid);
         co_return result.error();
     }
-    events_.add(fmt::format("pool {}: created", request.name));
+    events_.add(fmt::format("pool {}: created", name));
     co_return uuid;
 }
 

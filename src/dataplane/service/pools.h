@@ -82,6 +82,7 @@ private:
                                                                   io::DeviceFileOptions options);
     io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> open_devices(
         std::vector<rpc::DeviceSpec> specs, bool read_only);
+    io::Task<Result<void>> make(Uuid uuid, rpc::PoolCreate request);
     io::Task<Result<void>> remember(PoolRecord record);
     [[nodiscard]] Result<void> check_name(std::string_view name) const;
     static void remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count);
