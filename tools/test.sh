@@ -16,7 +16,7 @@ run_asan() { build asan && ctest --test-dir build/asan -LE sim --verbose; }
 run_interop() { build release && /usr/bin/python3 tests/interop/run.py; }
 run_interop_asan() {
     build asan && STOA_BINARIES=build/asan/src/apps STOA_KILLS=3 \
-        ASAN_OPTIONS=detect_leaks=1 /usr/bin/python3 tests/interop/run.py \
+        ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=8 /usr/bin/python3 tests/interop/run.py \
         interop_test control_test attachment_test kill_test hostile_test
 }
 run_sim() { build release && simulate; }
