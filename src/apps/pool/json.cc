@@ -1,11 +1,11 @@
 #include "apps/pool/json.h"
 
-#include "dataplane/pool/fsck/layout.h"
+#include "base/utf8.h"
 
 namespace stoa::apps::pool {
 
 std::string JsonObject::quote(std::string_view value) {
-    const bool text = fsck::is_utf8(value);
+    const bool text = is_utf8(value);
     std::string quoted = "\"";
     for (const char c : value) {
         const auto byte = static_cast<unsigned char>(c);

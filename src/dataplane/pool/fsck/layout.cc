@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/crc32c.h"
+#include "base/utf8.h"
 
 namespace stoa::fsck {
 
@@ -318,36 +319,6 @@ std::string quoted(std::string_view name) {
         else text += c;
     }
     return text + '"';
-}
-
-bool is_utf8(std::string_view text) {
-    for (size_t i = 0; i < text.size();) {
-        const auto first = static_cast<unsigned char>(text[i]);
-        size_t more = 0;
-        uint32_t code = first;
-        if (first >= 0xF0 && first < 0xF8) {
-            more = 3;
-            code = first & 7u;
-        } else if (first >= 0xE0 && first < 0xF0) {
-            more = 2;
-            code = first & 15u;
-        } else if (first >= 0xC0 && first < 0xE0) {
-            more = 1;
-            code = first & 31u;
-        } else if (first >= 0x80) return false;
-        if (i + more >= text.size()) return false;
-        for (size_t k = 1; k <= more; ++k) {
-            const auto next = static_cast<unsigned char>(text[i + k]);
-            if ((next & 0xC0) != 0x80) return false;
-            code = code << 6 | (next & 63u);
-        }
-        static constexpr std::array<uint32_t, 4> smallest{0, 0x80, 0x800, 0x10000};
-        if (code < smallest[more] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) {
-            return false;
-        }
-        i += more + 1;
-    }
-    return true;
 }
 
 }  // namespace stoa::fsck

@@ -242,6 +242,5 @@ inline constexpr uint64_t kJournalPayloadBytes = kBlockBytes - kJournalHeaderByt
 
 // A name from a device for a message: quoted, control characters escaped.
 [[nodiscard]] std::string quoted(std::string_view name);
-[[nodiscard]] bool is_utf8(std::string_view text);
 
 }  // namespace stoa::fsck

@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "base/utf8.h"
+
 namespace stoa::fsck {
 
 namespace {
