@@ -100,12 +100,17 @@ TEST(DescribeTest, an_error_names_the_field_the_value_and_what_is_possible) {
 }
 
 TEST(JsonTest, refuses_what_is_not_one_document) {
-    for (const char* bad :
-         {"", "{", "{}x", "{\"a\":01}", "nul", "\"\xFF\"", "[1,]", "\"\\ud800\""}) {
+    for (const char* bad : {"", "{", "{}x", "{\"a\":01}", "nul", "\"\xFF\"", "[1,]", "\"\\ud800\"",
+                            "[1e400]", "{\"a\":[-1e99999]}"}) {
         EXPECT_EQ(parse_json(bad).error().code(), ErrorCode::invalid_argument) << bad;
     }
     EXPECT_FALSE(parse_json(std::string(100, '[')).ok());
     EXPECT_EQ(parse_json("{} {}").error().message(), "JSON: extra data at byte 3 of 5");
+}
+
+TEST(JsonTest, is_always_utf8) {
+    EXPECT_EQ(to_text(Json{{"tags", "a\xFFz"}}), "{\"tags\":\"a\xEF\xBF\xBDz\"}");
+    EXPECT_EQ(to_pretty_text(Json("\xC3")), "\"\xEF\xBF\xBD\"");
 }
 
 TEST(JsonTest, is_indented_for_people) {

@@ -6,9 +6,20 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/stream_parser.hpp>
 
+#include <algorithm>
+#include <cmath>
+
+#include "base/utf8.h"
+
 namespace stoa {
 
 namespace {
+
+// Names and tags may come from a device that somebody else has written: JSON is UTF-8 all the same.
+std::string serialized(const Json& value) {
+    std::string text = boost::json::serialize(value);
+    return is_utf8(text) ? text : to_utf8(text);
+}
 
 void write_pretty(const Json& value, size_t depth, std::string& out) {
     const auto line = [&out](size_t indent) {
@@ -20,7 +31,7 @@ void write_pretty(const Json& value, size_t depth, std::string& out) {
         for (const auto& member : *object) {
             if (out.back() != '{') out += ',';
             line(depth + 1);
-            out += boost::json::serialize(Json(member.key()));
+            out += serialized(Json(member.key()));
             out += ": ";
             write_pretty(member.value(), depth + 1, out);
         }
@@ -36,8 +47,18 @@ void write_pretty(const Json& value, size_t depth, std::string& out) {
         line(depth);
         out += ']';
     } else {
-        out += boost::json::serialize(value);
+        out += serialized(value);
     }
+}
+
+// JSON knows no infinity, and what is beyond a double would be read as one.
+bool is_finite(const Json& value) {
+    if (const double* number = value.if_double()) return std::isfinite(*number);
+    if (const JsonArray* array = value.if_array()) return std::ranges::all_of(*array, is_finite);
+    const JsonObject* object = value.if_object();
+    return object == nullptr || std::ranges::all_of(*object, [](const auto& member) {
+               return is_finite(member.value());
+           });
 }
 
 }  // namespace
@@ -54,10 +75,14 @@ Result<Json> parse_json(std::string_view text) {
         return Error(ErrorCode::invalid_argument,
                      fmt::format("JSON: {} at byte {} of {}", failed.message(), at, text.size()));
     }
-    return parser.release();
+    Json value = parser.release();
+    if (!is_finite(value)) {
+        return Error(ErrorCode::invalid_argument, "JSON: a number is too large for a double");
+    }
+    return value;
 }
 
-std::string to_text(const Json& value) { return boost::json::serialize(value); }
+std::string to_text(const Json& value) { return serialized(value); }
 
 std::string to_pretty_text(const Json& value) {
     std::string text;

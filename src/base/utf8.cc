@@ -35,6 +35,17 @@ bool is_utf8(std::string_view text) {
     return true;
 }
 
+std::string to_utf8(std::string_view bytes) {
+    std::string text;
+    text.reserve(bytes.size());
+    while (!bytes.empty()) {
+        const size_t length = character_bytes(bytes);
+        text += length > 0 ? bytes.substr(0, length) : "\xEF\xBF\xBD";
+        bytes.remove_prefix(length > 0 ? length : 1);
+    }
+    return text;
+}
+
 std::string_view utf8_prefix(std::string_view text, size_t bytes_max) {
     if (text.size() <= bytes_max) return text;
     size_t end = bytes_max;

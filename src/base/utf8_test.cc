@@ -17,6 +17,11 @@ TEST(Utf8Test, tells_text_from_bytes) {
     }
 }
 
+TEST(Utf8Test, bytes_that_are_no_text_are_replaced_and_the_text_around_them_stays) {
+    EXPECT_EQ(to_utf8("Stra\xC3\x9F"), "Stra\xC3\x9F");
+    EXPECT_EQ(to_utf8("a\xFFz\xE2\x82"), "a\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD");
+}
+
 TEST(Utf8Test, a_prefix_never_cuts_a_character) {
     EXPECT_EQ(utf8_prefix("a\xE2\x82\xAC", 3), "a");
     EXPECT_EQ(utf8_prefix("a\xE2\x82\xAC", 4), "a\xE2\x82\xAC");
