@@ -11,6 +11,12 @@ import nbd
 BLOCK = 4096
 
 
+def connected(uri):
+    handle = nbd.NBD()
+    handle.connect_uri(uri)
+    return handle
+
+
 class Guest(threading.Thread):
     """Owns a part of a volume. What fails is tried again until it is acknowledged, as the block
     layer of a guest does whose disk came back; so at the end every block is known."""

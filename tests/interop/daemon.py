@@ -166,6 +166,9 @@ class Daemon:
         self.wait_until(
             lambda: self.call("attachment.get", uuid=uuid)["state"] == "serving", seconds)
 
+    def wait_open(self, pool, seconds=20):
+        self.wait_until(lambda: self.call("pool.get", pool=pool)["state"] == "open", seconds)
+
     def fsck(self, *devices):
         """Checks the closed pool; an error if it is not clean."""
         devices = devices or [self.file("tank.img")]

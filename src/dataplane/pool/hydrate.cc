@@ -42,8 +42,10 @@ using Entries = std::array<Entry, kFanout>;
 // One pass over a family.
 class Hydration {
 public:
-    Hydration(Core& core, Uuid volume, const Uuid& origin_uuid, block::Volume& origin)
-        : core_(core), volume_(volume), origin_uuid_(origin_uuid), origin_(origin) {}
+    Hydration(Core& core, Uuid volume, const Uuid& origin_uuid, block::Volume& origin,
+              const Progress& progress)
+        : core_(core), volume_(volume), origin_uuid_(origin_uuid), origin_(origin),
+          progress_(progress) {}
 
     // Every leaf of every tree. The trees it was done for are in sizes_.
     io::Task<Result<void>> run() {
@@ -58,6 +60,7 @@ public:
             CO_TRY(still_here(core_, volume_));
             // Those made meanwhile hold what was filled so far.
             for (const ObjectId id : trees()) CO_TRY(co_await fill_leaf(id, first));
+            CO_TRY(tell(progress_, std::min<BlockIndex>(first + kFanout, end), end));
             co_await core_.executor.yield();
         }
         co_return Result<void>{};
@@ -315,6 +318,7 @@ private:
     Uuid volume_;
     Uuid origin_uuid_;
     block::Volume& origin_;
+    const Progress& progress_;
     std::map<ObjectId, uint64_t> sizes_;  // of the trees that the pass is for, when it began
 };
 
@@ -379,22 +383,82 @@ bool is_family_hydrating(const Core& core, const Object& object) {
     });
 }
 
-io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume) {
-    CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
-    if (!anybody_asks(core, *object)) co_return Result<void>{};
-    const Uuid origin_uuid = object->record.origin;
-    block::Volume* origin = core.options.origins ? core.options.origins(origin_uuid) : nullptr;
-    if (origin == nullptr) {
-        co_return Error(ErrorCode::io, fmt::format("the origin {} of {} is not available",
-                                                   origin_uuid.to_string(), object->record.name));
-    }
-    std::optional<Hold> hold;
-    CO_TRY(co_await begin_hydration(core, volume, hold));
-    Hydration hydration(core, volume, origin_uuid, *origin);
+namespace {
+
+constexpr uint64_t kPatienceNs = 5'000'000'000;
+constexpr uint64_t kStepNs = 50'000'000;
+
+Result<block::Volume*> origin_of(const Core& core, const Object& volume) {
+    const Uuid& uuid = volume.record.origin;
+    block::Volume* origin = core.options.origins ? core.options.origins(uuid) : nullptr;
+    if (origin != nullptr) return origin;
+    return Error(ErrorCode::io, fmt::format("the origin {} of {} is not available",
+                                            uuid.to_string(), volume.record.name));
+}
+
+// From the first leaf that lacks something to the end of all.
+io::Task<Result<void>> hydrate_all(Core& core, const Object& volume, const Progress& progress) {
+    CO_TRY_ASSIGN(block::Volume * origin, origin_of(core, volume));
+    Hydration hydration(core, volume.record.uuid, volume.record.origin, *origin, progress);
     for (;;) {
         CO_TRY(co_await hydration.run());
         CO_TRY_ASSIGN(const bool done, co_await hydration.finish());
         if (done) co_return Result<void>{};
+    }
+}
+
+// Errors: of tell() and still_here().
+io::Task<Result<void>> be_patient(Core& core, Uuid volume, const Progress& progress) {
+    const uint64_t again = core.executor.now_ns() + kPatienceNs;
+    while (core.executor.now_ns() < again) {
+        co_await core.executor.sleep_ns(kStepNs);
+        CO_TRY(still_here(core, volume));
+        CO_TRY(tell(progress, 0, 0));
+    }
+    co_return Result<void>{};
+}
+
+// What was stopped on purpose is not gone on with by the next open.
+io::Task<Result<void>> forget_hydration(Core& core, Uuid volume) {
+    io::Mutex::Guard guard = co_await core.structure_lock.lock();
+    CO_TRY(still_here(core, volume));
+    StructureRecord change;
+    change.put(core.objects.find(volume)->record);
+    change.items.back().object.set(ObjectRecord::kHydrating, false);
+    co_return co_await commit_structure(core, std::move(change));
+}
+
+}  // namespace
+
+io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume, HydrateOptions options) {
+    CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
+    if (!anybody_asks(core, *object)) co_return Result<void>{};
+    if (!options.patient) CO_TRY(origin_of(core, *object));
+    std::optional<Hold> hold;
+    CO_TRY(co_await begin_hydration(core, volume, hold));
+    bool stopped = false;
+    const Progress progress = [&options, &stopped](uint64_t done, uint64_t total) {
+        stopped = stopped || (options.progress && !options.progress(done, total));
+        return !stopped;
+    };
+    std::string told;
+    for (;;) {
+        const Result<void> result = co_await hydrate_all(core, *object, progress);
+        if (stopped) CO_TRY(co_await forget_hydration(core, volume));
+        if (result.ok() || stopped) co_return result;
+        CO_TRY(still_here(core, volume));
+        // An origin that is being taken away says `cancelled`.
+        const ErrorCode code = result.error().code();
+        const bool may_pass =
+            code == ErrorCode::io || code == ErrorCode::no_space || code == ErrorCode::cancelled;
+        if (!options.patient || !may_pass) co_return result;
+        if (told != result.error().message()) {
+            told = result.error().message();
+            core.event(fmt::format("hydration of {} waits: {}", object->record.name, told));
+        }
+        const Result<void> waited = co_await be_patient(core, volume, progress);
+        if (stopped) CO_TRY(co_await forget_hydration(core, volume));
+        CO_TRY(waited);
     }
 }
 

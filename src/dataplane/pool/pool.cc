@@ -84,12 +84,13 @@ SnapshotInfo describe_snapshot(const Core& core, const Object& object) {
 }
 
 io::Task<void> resume_flatten(Core& core, Uuid volume) {
-    const Result<void> result = co_await flatten_volume(core, volume);
+    const Result<void> result = co_await flatten_volume(core, volume, {});
     if (!result.ok()) core.event("flattening stopped: " + result.error().message());
 }
 
 io::Task<void> resume_hydration(Core& core, Uuid volume) {
-    const Result<void> result = co_await hydrate_volume(core, volume);
+    const Result<void> result =
+        co_await hydrate_volume(core, volume, {.progress = {}, .patient = true});
     if (!result.ok()) core.event("hydration stopped: " + result.error().message());
 }
 
@@ -265,7 +266,9 @@ io::Task<Result<Uuid>> Pool::clone(Uuid snapshot, VolumeSpec spec) {
 io::Task<Result<void>> Pool::rollback(Uuid volume, Uuid snapshot) {
     return roll_back(impl_->core(), volume, snapshot);
 }
-io::Task<Result<void>> Pool::flatten(Uuid volume) { return flatten_volume(impl_->core(), volume); }
+io::Task<Result<void>> Pool::flatten(Uuid volume, Progress progress) {
+    return flatten_volume(impl_->core(), volume, std::move(progress));
+}
 
 std::vector<SnapshotInfo> Pool::snapshots(std::optional<Uuid> volume) const {
     const Core& core = impl_->core();
@@ -364,7 +367,9 @@ io::Task<Result<void>> Pool::settle() {
     co_return Result<void>{};
 }
 
-io::Task<Result<void>> Pool::hydrate(Uuid volume) { return hydrate_volume(impl_->core(), volume); }
+io::Task<Result<void>> Pool::hydrate(Uuid volume, HydrateOptions options) {
+    return hydrate_volume(impl_->core(), volume, std::move(options));
+}
 
 io::Task<Result<void>> Pool::checkpoint() {
     Core& core = impl_->core();

@@ -176,9 +176,18 @@ struct DiffPage {
     bool finished = false;
 };
 
+// How far long work is; called now and then. false: stop (with `cancelled`).
+using Progress = std::function<bool(uint64_t done_bytes, uint64_t total_bytes)>;
+
 struct ScrubOptions {
     uint64_t bytes_per_second = 0;  // 0: no limit
-    std::function<bool(uint64_t done_bytes, uint64_t total_bytes)> progress;  // false: stop
+    Progress progress;
+};
+
+struct HydrateOptions {
+    Progress progress;
+    // An origin that does not answer, and a pool without space, are waited for.
+    bool patient = false;
 };
 
 struct ScrubReport {
@@ -259,8 +268,9 @@ public:
     io::Task<Result<void>> rollback(Uuid volume, Uuid snapshot);
     // Copies what the clone shares with its parent, then lets go of the parent. Long; resumes by
     // itself after a crash. Refused while the volume has snapshots of its own, and (busy) while the
-    // reclaim of its deleted parent does not go on; else it waits for that.
-    io::Task<Result<void>> flatten(Uuid volume);
+    // reclaim of its deleted parent does not go on; else it waits for that. Stopped by `progress`
+    // it does not resume.
+    io::Task<Result<void>> flatten(Uuid volume, Progress progress = {});
     [[nodiscard]] std::vector<SnapshotInfo> snapshots(std::optional<Uuid> volume) const;
     [[nodiscard]] Result<SnapshotInfo> snapshot_info(Uuid snapshot) const;
 
@@ -290,8 +300,9 @@ public:
     // none of them asks the origin, what is made of them neither. Long; after a crash it goes on by
     // itself while the origin is available. What is fetched is no difference between two trees.
     // Errors: io (the origin), no_space, busy (a relative is being hydrated or flattened, or its
-    // deletion cannot go on), corrupt, cancelled. Called again it goes on.
-    io::Task<Result<void>> hydrate(Uuid volume);
+    // deletion cannot go on), corrupt, cancelled. Called again it goes on; stopped by `progress` it
+    // goes on only if called again.
+    io::Task<Result<void>> hydrate(Uuid volume, HydrateOptions options = {});
     io::Task<Result<void>> checkpoint();
 
 private:

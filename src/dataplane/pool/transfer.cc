@@ -169,7 +169,8 @@ io::Task<Result<void>> own_all_nodes(Core& core, Object& object) {
 }
 
 // Everything that `object` shares with its parent becomes its own.
-io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
+io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume,
+                                   const Progress& progress) {
     for (BlockIndex first = 0; first < object.record.size_blocks();) {
         CO_TRY(still_here(core, volume));
         CO_TRY_ASSIGN(const Found found, co_await look_up(core, object, first));
@@ -179,6 +180,8 @@ io::Task<Result<void>> copy_shared(Core& core, Object& object, Uuid volume) {
             CO_TRY(co_await flatten_leaf(core, object, first, count));
         }
         first = end;
+        CO_TRY(tell(progress, std::min(first, object.record.size_blocks()),
+                    object.record.size_blocks()));
         co_await core.executor.yield();
     }
     // Nodes without data are shared still.
@@ -194,7 +197,12 @@ Result<void> still_here(Core& core, const Uuid& volume) {
     return {};
 }
 
-io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
+Result<void> tell(const Progress& progress, BlockIndex done, BlockIndex total) {
+    if (!progress || progress(done * kBlockBytes, total * kBlockBytes)) return {};
+    return Error(ErrorCode::cancelled, "stopped, as asked");
+}
+
+io::Task<Result<void>> flatten_volume(Core& core, Uuid volume, Progress progress) {
     CO_TRY_ASSIGN(Object * object, find_live_volume(core, volume));
     {
         io::Mutex::Guard guard = co_await core.structure_lock.lock();
@@ -225,7 +233,7 @@ io::Task<Result<void>> flatten_volume(Core& core, Uuid volume) {
         if (Object* parent = core.objects.find(object->record.parent); parent != nullptr) {
             parent_hold.emplace(core, *parent);
         }
-        copied = co_await copy_shared(core, *object, volume);
+        copied = co_await copy_shared(core, *object, volume, progress);
     }
     io::Mutex::Guard guard = co_await core.structure_lock.lock();
     CO_TRY(still_here(core, volume));

@@ -9,10 +9,10 @@ namespace stoa::pool {
 // snapshots, clones of them, what they were made from); then none of them needs the origin. Goes on
 // by itself after a crash. Errors: not_found, io (the origin), no_space, busy (a relative is being
 // hydrated or flattened, or its reclaim cannot go on), cancelled.
-io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume);
+io::Task<Result<void>> hydrate_volume(Core& core, Uuid volume, HydrateOptions options);
 
 // Copies every block the clone shares with its parent, then lets go of the parent.
-io::Task<Result<void>> flatten_volume(Core& core, Uuid volume);
+io::Task<Result<void>> flatten_volume(Core& core, Uuid volume, Progress progress);
 
 // Is a hydration of a relative (or of the object itself) under way?
 [[nodiscard]] bool is_family_hydrating(const Core& core, const Object& object);
@@ -24,6 +24,9 @@ io::Task<Result<void>> wait_for_reclaim(Core& core, Uuid volume);
 
 // Of long copies: the volume still exists and the pool is not closing.
 Result<void> still_here(Core& core, const Uuid& volume);
+
+// Tells how far a long copy is, in blocks. Errors: cancelled (as whoever listens wants it).
+Result<void> tell(const Progress& progress, BlockIndex done, BlockIndex total);
 
 // Keeps a volume from being deleted or rolled back, a deleted snapshot from being reclaimed, while
 // it is worked on.

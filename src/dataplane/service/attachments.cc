@@ -6,6 +6,8 @@
 #include <charconv>
 #include <utility>
 
+#include "dataplane/service/objects.h"
+
 namespace stoa::service {
 
 namespace {
@@ -45,38 +47,13 @@ std::string described(const AttachmentRecord& record) {
                        record.listen);
 }
 
+// Two that may not both be: the one with the higher epoch stays.
+bool contend(const AttachmentRecord& one, const AttachmentRecord& other) {
+    return !one.read_only && !other.read_only && one.pool == other.pool &&
+           one.object == other.object;
+}
+
 }  // namespace
-
-Result<Uuid> find_volume(const pool::Pool& pool, std::string_view name_or_uuid) {
-    if (const auto uuid = Uuid::parse(name_or_uuid); uuid.ok() && pool.volume(*uuid).ok()) {
-        return *uuid;
-    }
-    return pool.find_volume(std::string(name_or_uuid));
-}
-
-Result<Uuid> find_snapshot(const pool::Pool& pool, std::string_view name_or_uuid) {
-    if (const auto uuid = Uuid::parse(name_or_uuid); uuid.ok() && pool.snapshot_info(*uuid).ok()) {
-        return *uuid;
-    }
-    const size_t at = name_or_uuid.rfind('@');
-    if (at != std::string_view::npos) {
-        TRY_ASSIGN(const Uuid volume, find_volume(pool, name_or_uuid.substr(0, at)));
-        for (const pool::SnapshotInfo& snapshot : pool.snapshots(volume)) {
-            if (snapshot.name == name_or_uuid.substr(at + 1)) return snapshot.uuid;
-        }
-    }
-    return Error(ErrorCode::not_found,
-                 fmt::format("snapshot {}: pool {} has none (write its UUID, or VOLUME@NAME)",
-                             to_text(Json(name_or_uuid)), pool.info().name));
-}
-
-Result<Uuid> find_object(const pool::Pool& pool, std::string_view name_or_uuid) {
-    auto volume = find_volume(pool, name_or_uuid);
-    if (volume.ok()) return volume;
-    auto snapshot = find_snapshot(pool, name_or_uuid);
-    if (snapshot.ok()) return snapshot;
-    return name_or_uuid.contains('@') ? snapshot : volume;
-}
 
 Attachments::Attachments(io::Reactor& reactor, StateFile& state, Events& events, Pools& pools,
                          nbd::BufferLimits limits)
@@ -124,7 +101,6 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
 
 io::Task<void> Attachments::deactivate(Item& item) {
     if (item.server == nullptr) co_return;
-    item.changing = true;
     // Nothing new passes the gate; the handle drops what it holds and waits for the rest; then the
     // connections have nothing to wait for.
     item.exported->close();
@@ -136,47 +112,42 @@ io::Task<void> Attachments::deactivate(Item& item) {
     co_await stopping.join();
     item.server.reset();
     item.exported.reset();
-    item.changing = false;
 }
 
 void Attachments::start() { retrying_.spawn(retry()); }
 
-void Attachments::pool_opened(const Uuid& pool) {
-    retrying_.spawn([](Attachments& self, Uuid opened) -> io::Task<void> {
-        const io::Mutex::Guard guard = co_await self.changing_.lock();
-        for (const auto& [uuid, item] : self.items_) {
-            if (self.stopping_ || item->record.pool != opened || item->server != nullptr) continue;
-            const auto served = co_await self.activate(*item);
-            if (served.ok()) continue;
-            item->error = served.error().message();
-            self.events_.add(fmt::format("{}: {}", described(item->record), item->error));
-        }
-    }(*this, pool));
+void Attachments::pool_opened(const Uuid& pool) { retrying_.spawn(serve_waiting(pool)); }
+
+io::Task<void> Attachments::serve_waiting(std::optional<Uuid> pool) {
+    const io::Mutex::Guard guard = co_await changing_.lock();
+    for (const auto& [uuid, item] : items_) {
+        if (stopping_) co_return;
+        const bool meant = pool ? item->record.pool == *pool : pools_.get(item->record.pool).ok();
+        if (item->server != nullptr || !meant) continue;
+        const auto served = co_await activate(*item);
+        if (served.ok() || item->error == served.error().message()) continue;
+        item->error = served.error().message();
+        events_.add(fmt::format("{}: {}", described(item->record), item->error));
+    }
 }
 
 io::Task<void> Attachments::retry() {
+    const auto waits = [](const auto& each) { return each.second->server == nullptr; };
     while (!stopping_) {
         const uint64_t again = reactor_.now_ns() + kRetryNs;
         while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
-        const io::Mutex::Guard guard = co_await changing_.lock();
-        for (const auto& [uuid, item] : items_) {
-            if (stopping_ || item->server != nullptr || !pools_.get(item->record.pool).ok()) {
-                continue;
-            }
-            const auto served = co_await activate(*item);
-            if (!served.ok()) item->error = served.error().message();
-        }
-        const auto waits = [](const auto& each) { return each.second->server == nullptr; };
+        co_await serve_waiting(std::nullopt);
         if (std::ranges::none_of(items_, waits)) co_return;
     }
 }
 
-io::Task<void> Attachments::stop() {
+io::Task<void> Attachments::stop(io::Task<void> meanwhile) {
     stopping_ = true;
     co_await retrying_.join();
     const io::Mutex::Guard guard = co_await changing_.lock();
     io::TaskGroup group(reactor_);
     for (const auto& [uuid, item] : items_) group.spawn(deactivate(*item));
+    group.spawn(std::move(meanwhile));
     co_await group.join();
     co_await buffers_.stop();
 }
@@ -222,18 +193,12 @@ io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
     for (const auto& [uuid, item] : items_) {
         const AttachmentRecord& other = item->record;
         if (other.listen == record.listen && !record.listen.ends_with(":0")) {
-            const bool cut = !record.read_only && !other.read_only &&
-                             other.object == record.object && other.epoch < record.epoch;
-            if (!cut) {
+            if (!contend(record, other) || other.epoch >= record.epoch) {
                 co_return Error(ErrorCode::in_use,
                                 fmt::format("{}: is taken by {}", record.listen, described(other)));
             }
         }
-        if (record.read_only || other.read_only || other.object != record.object ||
-            other.pool != record.pool) {
-            continue;
-        }
-        if (other.epoch >= record.epoch) {
+        if (contend(record, other) && other.epoch >= record.epoch) {
             co_return Error(
                 ErrorCode::in_use,
                 fmt::format("volume {}: is attached for writing by {}; an attachment with a higher "
@@ -243,7 +208,7 @@ io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
     }
     for (const auto& [uuid, item] : items_) {
         const AttachmentRecord& other = item->record;
-        if (record.read_only || other.read_only || other.object != record.object) continue;
+        if (!contend(record, other)) continue;
         co_await deactivate(*item);
         events_.add(fmt::format("{}: cut off by epoch {}", described(other), record.epoch));
     }
@@ -264,8 +229,7 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
     CO_TRY(co_await make_room(record));
     // The older one is gone for good: also if what follows fails, it must not come back.
     const auto is_older = [&record](const AttachmentRecord& other) {
-        return !record.read_only && !other.read_only && other.object == record.object &&
-               other.pool == record.pool;
+        return contend(record, other);
     };
     std::erase_if(items_, [&](const auto& each) { return is_older(each.second->record); });
     std::erase_if(state_.state.attachments, is_older);

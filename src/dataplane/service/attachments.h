@@ -35,8 +35,9 @@ public:
     void start();
     // The pool is open now.
     void pool_opened(const Uuid& pool);
-    // Stops serving all; they stay remembered. Does not wait for held writes.
-    io::Task<void> stop();
+    // Stops serving all; they stay remembered. Does not wait for held writes. `meanwhile` begins
+    // when no client can be answered any more and what they had asked for still runs.
+    io::Task<void> stop(io::Task<void> meanwhile);
 
     // Asked again with the same UUID and content it answers what it answered.
     // Errors: in_use (who is attached), already_exists (the UUID, with another content),
@@ -69,14 +70,14 @@ private:
         std::unique_ptr<PoolExport> exported;
         std::unique_ptr<TlsGuard> tls;  // nullptr: none
         std::unique_ptr<nbd::Server> server;
-        bool changing = false;  // being started or stopped
     };
 
     io::Task<Result<void>> activate(Item& item);
     io::Task<void> deactivate(Item& item);
+    // Serves what can be served by now; of one pool, or of all.
+    io::Task<void> serve_waiting(std::optional<Uuid> pool);
     io::Task<void> retry();
     io::Task<Result<void>> make_room(const AttachmentRecord& record);
-    io::Task<Result<void>> forget(const Uuid& uuid);
     Result<AttachmentRecord> record_of(const rpc::AttachmentCreate& request) const;
     [[nodiscard]] rpc::AttachmentStatus status_of(const Item& item) const;
 
@@ -90,10 +91,5 @@ private:
     io::TaskGroup retrying_;
     bool stopping_ = false;
 };
-
-// A volume by name or UUID, or a snapshot by UUID or VOLUME@NAME. Errors: not_found.
-Result<Uuid> find_object(const pool::Pool& pool, std::string_view name_or_uuid);
-Result<Uuid> find_volume(const pool::Pool& pool, std::string_view name_or_uuid);
-Result<Uuid> find_snapshot(const pool::Pool& pool, std::string_view name_or_uuid);
 
 }  // namespace stoa::service

@@ -17,6 +17,15 @@ uint64_t Background::start(std::string what, bool can_cancel, Work work) {
     return number;
 }
 
+uint64_t Background::start(std::string what, bool can_cancel, SimpleWork work) {
+    return start(std::move(what), can_cancel, [work = std::move(work)](Control& control) {
+        return [](SimpleWork begin, Control& of) -> io::Task<Result<Json>> {
+            CO_TRY(co_await begin(of));
+            co_return Json(JsonObject());
+        }(work, control);
+    });
+}
+
 io::Task<void> Background::run(Item& item, Work work) {
     auto result = co_await work(item.control);
     if (result.ok()) {
@@ -96,13 +105,6 @@ Result<void> Background::cancel(uint64_t task) {
     return {};
 }
 
-void Background::cancel_all() {
-    for (auto& [number, item] : items_) item.control.cancelled = true;
-}
-
-io::Task<void> Background::stop() {
-    cancel_all();
-    co_await running_.join();
-}
+io::Task<void> Background::stop() { co_await running_.join(); }
 
 }  // namespace stoa::service

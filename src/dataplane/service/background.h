@@ -19,22 +19,31 @@ public:
         uint64_t done_bytes = 0;
         uint64_t total_bytes = 0;  // 0: not known
         bool cancelled = false;  // please end, with ErrorCode::cancelled
+        // For work that tells how far it is and stops at `false`.
+        [[nodiscard]] std::function<bool(uint64_t, uint64_t)> progress() {
+            return [this](uint64_t done, uint64_t total) {
+                done_bytes = done;
+                total_bytes = total;
+                return !cancelled;
+            };
+        }
     };
     using Work = std::function<io::Task<Result<Json>>(Control&)>;
+    using SimpleWork = std::function<io::Task<Result<void>>(Control&)>;  // without result
 
     explicit Background(io::Executor& executor) : running_(executor) {}
 
     // Starts `work`; `what` is for people: method and object. Gives its number.
     uint64_t start(std::string what, bool can_cancel, Work work);
+    uint64_t start(std::string what, bool can_cancel, SimpleWork work);
     [[nodiscard]] Result<rpc::TaskStatus> status(uint64_t task) const;
     // All that run and the last that ended.
     [[nodiscard]] std::vector<rpc::TaskStatus> list() const;
     // Asks it to end. Errors: not_found, unsupported (it cannot be cancelled), invalid_argument
     // (it has ended).
     Result<void> cancel(uint64_t task);
-    // Cancels what can be cancelled and waits for all. What cannot ends as its pool closes.
+    // Waits for all; work ends as its pool closes (and what goes on by itself goes on later).
     io::Task<void> stop();
-    void cancel_all();
 
 private:
     static constexpr size_t kEndedKept = 100;

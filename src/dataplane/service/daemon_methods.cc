@@ -1,4 +1,4 @@
-// Methods of attachments, tasks and the daemon itself.
+// Methods of attachments, origins, tasks and the daemon itself.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -86,6 +86,10 @@ void Service::add_daemon_methods() {
     add("attachment.reload_tls", &Service::attachment_reload_tls);
     add("attachment.get", &Service::attachment_get);
     add("attachment.list", &Service::attachment_list);
+    add("origin.create", &Service::origin_create);
+    add("origin.get", &Service::origin_get);
+    add("origin.list", &Service::origin_list);
+    add("origin.delete", &Service::origin_delete);
     add("task.get", &Service::task_get);
     add("task.list", &Service::task_list);
     add("task.cancel", &Service::task_cancel);
@@ -116,6 +120,23 @@ io::Task<Result<rpc::AttachmentStatus>> Service::attachment_get(rpc::AttachmentR
 
 io::Task<Result<rpc::AttachmentList>> Service::attachment_list(rpc::Nothing /*request*/) {
     co_return rpc::AttachmentList{attachments_.list()};
+}
+
+io::Task<Result<rpc::OriginStatus>> Service::origin_create(rpc::OriginCreate request) {
+    return origins_.create(std::move(request));
+}
+
+io::Task<Result<rpc::Nothing>> Service::origin_delete(rpc::OriginRef request) {
+    CO_TRY(co_await origins_.remove(request.origin));
+    co_return rpc::Nothing{};
+}
+
+io::Task<Result<rpc::OriginStatus>> Service::origin_get(rpc::OriginRef request) {
+    co_return origins_.status(request.origin);
+}
+
+io::Task<Result<rpc::OriginList>> Service::origin_list(rpc::Nothing /*request*/) {
+    co_return rpc::OriginList{origins_.list()};
 }
 
 io::Task<Result<rpc::TaskStatus>> Service::task_get(rpc::TaskRef request) {
@@ -153,6 +174,10 @@ io::Task<Result<rpc::Text>> Service::daemon_metrics(rpc::Nothing /*request*/) {
         add_pool(metrics, pools_.status(uuid));
         const auto pool = pools_.get(uuid);
         if (pool.ok()) add_engine(metrics, pools_.name(uuid), (*pool)->counters());
+    }
+    for (const rpc::OriginStatus& origin : origins_.list()) {
+        metrics.gauge("stoa_origin_connected", "1 if the origin's server answers",
+                      {{"origin", origin.uuid.to_string()}}, origin.connected ? 1 : 0);
     }
     attachments_.visit([&](const AttachmentRecord& record, const nbd::Server& server) {
         add_server(metrics, pools_.name(record.pool), record.export_name, server.counters());

@@ -78,11 +78,7 @@ io::Task<Result<rpc::TaskRef>> Service::pool_scrub(rpc::PoolScrub request) {
                          Background::Control& control) -> io::Task<Result<Json>> {
         pool::ScrubOptions options;
         options.bytes_per_second = rate;
-        options.progress = [&control](uint64_t done, uint64_t total) {
-            control.done_bytes = done;
-            control.total_bytes = total;
-            return !control.cancelled;
-        };
+        options.progress = control.progress();
         CO_TRY_ASSIGN(const pool::ScrubReport report, co_await of.scrub(std::move(options)));
         if (control.cancelled) co_return Error(ErrorCode::cancelled, "cancelled, as asked");
         co_return to_json(
@@ -112,13 +108,9 @@ io::Task<Result<rpc::Nothing>> Service::pool_checkpoint(rpc::PoolRef request) {
 
 io::Task<Result<rpc::TaskRef>> Service::pool_settle(rpc::PoolRef request) {
     CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    const auto work = [](pool::Pool& of) -> io::Task<Result<Json>> {
-        CO_TRY(co_await of.settle());
-        co_return Json(JsonObject());
-    };
     co_return rpc::TaskRef{
         background_.start(fmt::format("pool.settle {}", pool->info().name), false,
-                          [pool, work](Background::Control& /*control*/) { return work(*pool); })};
+                          [pool](Background::Control& /*control*/) { return pool->settle(); })};
 }
 
 }  // namespace stoa::service

@@ -62,7 +62,7 @@ io::Task<void> Pools::keep_trying() {
         const uint64_t again = reactor_.now_ns() + options_.retry_ns;
         while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
         const auto waits = [](const auto& each) { return each.second.open == nullptr; };
-        while (!stopping_ && std::ranges::none_of(entries_, waits)) co_return;
+        if (std::ranges::none_of(entries_, waits)) co_return;
     }
 }
 
@@ -144,6 +144,7 @@ io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord rec
     options.read_only = record.read_only;
     options.accept_damaged = accept_damaged;
     options.accept_missing_devices = record.accept_missing_devices;
+    options.origins = options_.origins;
     options.events = [this, name = record.name](const std::string& text) {
         events_.add(fmt::format("pool {}: {}", name, text));
     };

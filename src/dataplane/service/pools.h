@@ -25,6 +25,7 @@ struct PoolsOptions {
     std::string ring_directory;  // on tmpfs: holds what was acknowledged and not flushed
     uint64_t cache_bytes = uint64_t{256} << 20;  // of each pool
     uint64_t retry_ns = 2'000'000'000;  // pools that could not be opened
+    pool::OriginResolver origins;
 };
 
 class Pools {

@@ -56,8 +56,12 @@ Service::Service(io::Reactor& reactor, ServiceOptions options, io::FileDescripto
     : reactor_(reactor), options_(std::move(options)), lock_(std::move(lock)),
       state_(std::move(state)), control_path_(options_.root + "/blockd/control.socket"),
       started_ns_(reactor.wall_ns()), events_(reactor),
+      origins_(reactor, *state_, events_,
+               [this](const Uuid& origin) { return users_of_origin(origin); }),
       pools_(reactor, *state_, events_,
-             {.ring_directory = std::move(runtime), .cache_bytes = options_.cache_bytes}),
+             {.ring_directory = std::move(runtime),
+              .cache_bytes = options_.cache_bytes,
+              .origins = [this](const Uuid& origin) { return origins_.find(origin); }}),
       background_(reactor), attachments_(reactor, *state_, events_, pools_) {
     add_pool_methods();
     add_volume_methods();
@@ -68,15 +72,16 @@ Service::Service(io::Reactor& reactor, ServiceOptions options, io::FileDescripto
 Service::~Service() = default;
 
 void Service::start() {
+    origins_.start();
     attachments_.start();
     pools_.start([this](const Uuid& pool) { attachments_.pool_opened(pool); });
 }
 
 io::Task<Result<void>> Service::stop() {
     pools_.stop_trying();
-    background_.cancel_all();
-    co_await attachments_.stop();
-    // Work that cannot be cancelled ends as its pool closes.
+    // Reads of a client may wait for an origin that is away.
+    co_await attachments_.stop(origins_.stop());
+    // Work ends as its pool closes.
     io::TaskGroup ending(reactor_);
     ending.spawn(background_.stop());
     Result<void> closed = co_await pools_.stop();
@@ -92,6 +97,26 @@ const Method* Service::find(std::string_view method) const {
 Result<pool::Pool*> Service::open_pool(std::string_view name) const {
     TRY_ASSIGN(const Uuid uuid, pools_.find(name));
     return pools_.get(uuid);
+}
+
+std::vector<std::string> Service::users_of_origin(const Uuid& origin) const {
+    std::vector<std::string> users;
+    for (const Uuid& uuid : pools_.list()) {
+        const auto pool = pools_.get(uuid);
+        if (!pool.ok()) continue;
+        const std::string of = " of pool " + pools_.name(uuid);
+        for (const pool::VolumeInfo& volume : (*pool)->volumes()) {
+            if (volume.origin == origin && !volume.hydrated) {
+                users.push_back("volume " + volume.name + of);
+            }
+        }
+        for (const pool::SnapshotInfo& snapshot : (*pool)->snapshots(std::nullopt)) {
+            if (snapshot.origin == origin && !snapshot.hydrated) {
+                users.push_back("snapshot " + snapshot.name + of);
+            }
+        }
+    }
+    return users;
 }
 
 }  // namespace stoa::service

@@ -13,6 +13,7 @@
 #include "dataplane/service/attachments.h"
 #include "dataplane/service/background.h"
 #include "dataplane/service/events.h"
+#include "dataplane/service/origins.h"
 #include "dataplane/service/pools.h"
 #include "dataplane/service/state.h"
 
@@ -88,12 +89,17 @@ private:
     io::Task<Result<rpc::Diff>> volume_diff(rpc::DiffQuery request);
     io::Task<Result<rpc::Bytes>> volume_exclusive(rpc::ObjectRef request);
     io::Task<Result<rpc::Explanation>> volume_explain(rpc::ExplainQuery request);
+    // snapshot_methods.cc
     io::Task<Result<rpc::SnapshotCreated>> snapshot_create(rpc::SnapshotCreate request);
     io::Task<Result<rpc::SnapshotStatus>> snapshot_get(rpc::SnapshotRef request);
     io::Task<Result<rpc::SnapshotList>> snapshot_list(rpc::SnapshotQuery request);
     io::Task<Result<rpc::Nothing>> snapshot_delete(rpc::SnapshotRef request);
     io::Task<Result<rpc::VolumeStatus>> snapshot_clone(rpc::SnapshotClone request);
     // daemon_methods.cc
+    io::Task<Result<rpc::OriginStatus>> origin_create(rpc::OriginCreate request);
+    io::Task<Result<rpc::Nothing>> origin_delete(rpc::OriginRef request);
+    io::Task<Result<rpc::OriginStatus>> origin_get(rpc::OriginRef request);
+    io::Task<Result<rpc::OriginList>> origin_list(rpc::Nothing request);
     io::Task<Result<rpc::AttachmentStatus>> attachment_create(rpc::AttachmentCreate request);
     io::Task<Result<rpc::Nothing>> attachment_delete(rpc::AttachmentRef request);
     io::Task<Result<rpc::Nothing>> attachment_reload_tls(rpc::AttachmentRef request);
@@ -110,6 +116,8 @@ private:
 
     // The open pool that a request names.
     Result<pool::Pool*> open_pool(std::string_view name) const;
+    // Volumes and snapshots of open pools that ask it still: "volume web of pool tank".
+    [[nodiscard]] std::vector<std::string> users_of_origin(const Uuid& origin) const;
 
     io::Reactor& reactor_;
     const ServiceOptions options_;
@@ -118,6 +126,7 @@ private:
     const std::string control_path_;
     const uint64_t started_ns_;
     Events events_;
+    Origins origins_;
     Pools pools_;
     Background background_;
     Attachments attachments_;

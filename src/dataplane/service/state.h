@@ -1,4 +1,5 @@
-// What the daemon remembers: which pools it opens and which sockets it serves. One small file,
+// What the daemon remembers: which pools it opens, which sockets it serves, which
+// origins it knows. One small file,
 // replaced as a whole with each change, before the change is acknowledged.
 #pragma once
 
@@ -58,16 +59,34 @@ struct AttachmentRecord {
     friend bool operator==(const AttachmentRecord&, const AttachmentRecord&) = default;
 };
 
+struct OriginRecord {
+    Uuid uuid;
+    std::string address;
+    std::string export_name;
+    uint64_t size_bytes = 0;  // when it was first seen
+    std::optional<rpc::OriginTls> tls;
+    static constexpr auto fields() {
+        return std::tuple(required("uuid", &OriginRecord::uuid, ""),
+                          required("address", &OriginRecord::address, ""),
+                          required("export_name", &OriginRecord::export_name, ""),
+                          required("size_bytes", &OriginRecord::size_bytes, ""),
+                          optional("tls", &OriginRecord::tls, ""));
+    }
+    friend bool operator==(const OriginRecord&, const OriginRecord&) = default;
+};
+
 struct State {
     static constexpr uint32_t kVersion = 1;
     uint32_t version = kVersion;
     std::string instance;  // 8 hexadecimal digits
     std::vector<PoolRecord> pools;
     std::vector<AttachmentRecord> attachments;
+    std::vector<OriginRecord> origins;
     static constexpr auto fields() {
         return std::tuple(
             required("version", &State::version, ""), required("instance", &State::instance, ""),
-            required("pools", &State::pools, ""), required("attachments", &State::attachments, ""));
+            required("pools", &State::pools, ""), required("attachments", &State::attachments, ""),
+            optional("origins", &State::origins, ""));
     }
 };
 

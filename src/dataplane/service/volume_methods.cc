@@ -1,9 +1,10 @@
-// Methods of volumes and snapshots.
+// Methods of volumes, and of what volumes and snapshots have in common.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "dataplane/service/objects.h"
 #include "dataplane/service/service.h"
 
 namespace stoa::service {
@@ -12,40 +13,7 @@ namespace {
 
 constexpr uint32_t kDiffRangesMax = 4096;
 
-std::vector<std::byte> bytes_of(std::string_view text) {
-    const auto bytes = std::as_bytes(std::span(text));
-    return {bytes.begin(), bytes.end()};
-}
-
-// Tags are text for everybody here; bytes that are none are shown as such a text can.
-std::string text_of(const std::vector<std::byte>& bytes) {
-    std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    return text;
-}
-
-std::optional<Uuid> unless_nil(const Uuid& uuid) {
-    return uuid.is_nil() ? std::nullopt : std::optional(uuid);
-}
-
 rpc::RangeKind kind_of(block::ExtentKind kind) { return static_cast<rpc::RangeKind>(kind); }
-
-Result<rpc::VolumeStatus> status_of(const pool::Pool& pool, const Uuid& uuid) {
-    TRY_ASSIGN(const pool::VolumeInfo info, pool.volume(uuid));
-    rpc::VolumeStatus status;
-    status.uuid = info.uuid;
-    status.name = info.name;
-    status.size_bytes = info.size_bytes;
-    status.mapped_bytes = info.mapped_bytes;
-    status.created_ns = info.created_ns;
-    status.parent = unless_nil(info.parent);
-    status.origin = unless_nil(info.origin);
-    status.hydrated = info.hydrated;
-    status.is_protected = info.is_protected;
-    status.deleting = info.deleting;
-    status.snapshots = info.snapshot_count;
-    status.tags = text_of(info.tags);
-    return status;
-}
 
 }  // namespace
 
@@ -73,6 +41,13 @@ io::Task<Result<rpc::VolumeStatus>> Service::volume_create(rpc::VolumeCreate req
     spec.uuid = request.uuid.value_or(Uuid{});
     spec.size_bytes = request.size_bytes;
     spec.tags = bytes_of(request.tags);
+    std::optional<io::Mutex::Guard> guard;  // the origin is not forgotten meanwhile
+    if (request.origin) {
+        guard.emplace(co_await origins_.lock());
+        CO_TRY_ASSIGN(const rpc::OriginStatus origin, origins_.status(*request.origin));
+        spec.origin = origin.uuid;
+        if (spec.size_bytes == 0) spec.size_bytes = origin.size_bytes;
+    }
     CO_TRY_ASSIGN(const Uuid uuid, co_await pool->create_volume(std::move(spec)));
     co_return status_of(*pool, uuid);
 }
@@ -131,25 +106,21 @@ io::Task<Result<rpc::Nothing>> Service::volume_protect(rpc::Protect request) {
 io::Task<Result<rpc::TaskRef>> Service::volume_flatten(rpc::VolumeRef request) {
     CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
-    const auto work = [](pool::Pool& of, Uuid volume) -> io::Task<Result<Json>> {
-        CO_TRY(co_await of.flatten(volume));
-        co_return Json(JsonObject());
-    };
     co_return rpc::TaskRef{background_.start(
-        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name), false,
-        [pool, work, uuid](Background::Control& /*control*/) { return work(*pool, uuid); })};
+        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name), true,
+        [pool, uuid](Background::Control& control) {
+            return pool->flatten(uuid, control.progress());
+        })};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::volume_hydrate(rpc::VolumeRef request) {
     CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
-    const auto work = [](pool::Pool& of, Uuid volume) -> io::Task<Result<Json>> {
-        CO_TRY(co_await of.hydrate(volume));
-        co_return Json(JsonObject());
-    };
     co_return rpc::TaskRef{background_.start(
-        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name), false,
-        [pool, work, uuid](Background::Control& /*control*/) { return work(*pool, uuid); })};
+        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name), true,
+        [pool, uuid](Background::Control& control) {
+            return pool->hydrate(uuid, {control.progress(), true});
+        })};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_rollback(rpc::Rollback request) {
@@ -202,85 +173,6 @@ io::Task<Result<rpc::Explanation>> Service::volume_explain(rpc::ExplainQuery req
     explanation.checksum_ok = block.checksum_ok;
     explanation.shared_with = block.shared_with;
     co_return explanation;
-}
-
-// ---- snapshots
-
-namespace {
-
-Result<rpc::SnapshotStatus> snapshot_status(const pool::Pool& pool, const Uuid& uuid) {
-    TRY_ASSIGN(const pool::SnapshotInfo info, pool.snapshot_info(uuid));
-    rpc::SnapshotStatus status;
-    status.uuid = info.uuid;
-    status.name = info.name;
-    status.volume = unless_nil(info.volume);
-    status.size_bytes = info.size_bytes;
-    status.mapped_bytes = info.mapped_bytes;
-    status.created_ns = info.created_ns;
-    status.is_protected = info.is_protected;
-    status.deleting = info.deleting;
-    status.clones = info.clones;
-    return status;
-}
-
-}  // namespace
-
-void Service::add_snapshot_methods() {
-    add("snapshot.create", &Service::snapshot_create);
-    add("snapshot.get", &Service::snapshot_get);
-    add("snapshot.list", &Service::snapshot_list);
-    add("snapshot.delete", &Service::snapshot_delete);
-    add("snapshot.clone", &Service::snapshot_clone);
-}
-
-io::Task<Result<rpc::SnapshotCreated>> Service::snapshot_create(rpc::SnapshotCreate request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    std::vector<pool::SnapshotSpec> specs;
-    for (const rpc::SnapshotSpec& wanted : request.snapshots) {
-        CO_TRY_ASSIGN(const Uuid volume, find_volume(*pool, wanted.volume));
-        specs.push_back({volume, wanted.name, wanted.uuid.value_or(Uuid{})});
-    }
-    CO_TRY_ASSIGN(auto uuids, co_await pool->snapshot(std::move(specs)));
-    co_return rpc::SnapshotCreated{std::move(uuids)};
-}
-
-io::Task<Result<rpc::SnapshotStatus>> Service::snapshot_get(rpc::SnapshotRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    CO_TRY_ASSIGN(const Uuid uuid, find_snapshot(*pool, request.snapshot));
-    co_return snapshot_status(*pool, uuid);
-}
-
-io::Task<Result<rpc::SnapshotList>> Service::snapshot_list(rpc::SnapshotQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    std::optional<Uuid> volume;
-    if (request.volume) {
-        CO_TRY_ASSIGN(volume, find_volume(*pool, *request.volume));
-    }
-    rpc::SnapshotList list;
-    for (const pool::SnapshotInfo& info : pool->snapshots(volume)) {
-        CO_TRY_ASSIGN(auto status, snapshot_status(*pool, info.uuid));
-        list.snapshots.push_back(std::move(status));
-    }
-    co_return list;
-}
-
-io::Task<Result<rpc::Nothing>> Service::snapshot_delete(rpc::SnapshotRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    CO_TRY_ASSIGN(const Uuid uuid, find_snapshot(*pool, request.snapshot));
-    CO_TRY(co_await pool->delete_snapshot(uuid));
-    co_return rpc::Nothing{};
-}
-
-io::Task<Result<rpc::VolumeStatus>> Service::snapshot_clone(rpc::SnapshotClone request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    CO_TRY_ASSIGN(const Uuid snapshot, find_snapshot(*pool, request.snapshot));
-    pool::VolumeSpec spec;
-    spec.name = request.name;
-    spec.uuid = request.uuid.value_or(Uuid{});
-    spec.size_bytes = request.size_bytes;
-    spec.tags = bytes_of(request.tags);
-    CO_TRY_ASSIGN(const Uuid uuid, co_await pool->clone(snapshot, std::move(spec)));
-    co_return status_of(*pool, uuid);
 }
 
 }  // namespace stoa::service
