@@ -6,7 +6,8 @@ and the server's CPU. Writes BUILD/../bench/pool.json: a list of {"suite", "case
 "metric", "stoa", "peer", "peer_name", "ratio"}, a ratio above 1 meaning that Stoa is better.
 
 Environment: STOA_BENCH_DIR (a disk; build/bench), STOA_BENCH_PAIRS (7), STOA_BENCH_SECONDS (2),
-STOA_BENCH_CASES (letters of "abcdef", and t for tmpfs), STOA_BENCH_GIB (2: size of the volume).
+STOA_BENCH_CASES (letters of "abcdef", and t for tmpfs), STOA_BENCH_WORKLOADS (parts of their names,
+between commas; all), STOA_BENCH_GIB (2: size of the volume).
 """
 
 import json
@@ -43,7 +44,8 @@ WORKLOADS = {
     "4k write+flush 8 jobs": ["--rw=randwrite", "--bs=4k", "--iodepth=1", "--fsync=1",
                               "--numjobs=8", "--group_reporting"],
 }
-WRITES = [name for name in WORKLOADS if "write" in name]
+WANTED = os.environ.get("STOA_BENCH_WORKLOADS", "").split(",")
+WORKLOADS = {name: how for name, how in WORKLOADS.items() if any(each in name for each in WANTED)}
 
 
 def fio(uri, arguments, seconds=SECONDS):

@@ -76,6 +76,7 @@ Swarm Swarm::draw(uint64_t seed) {
     const std::array<uint64_t, 3> commits{0, 4096, 16384};
     swarm.world.knobs.commit_bytes_max = random.pick(commits);
     swarm.world.knobs.replay_changes_max = seed % 2 == 0 ? 0 : 4 + seed % 7;
+    swarm.world.knobs.early_append_after = seed % 3 == 0 ? 0 : 1 + seed % 8;
     const std::array<uint64_t, 3> journals{16, 24, 64};
     swarm.world.journal_blocks = random.pick(journals);
     swarm.world.devices = random.chance(0.7) ? 1 : random.between(2, 3);

@@ -17,20 +17,21 @@ size_t commit_bytes_max(const Core& core) {
     return std::max<size_t>(bytes, kJournalPayloadBytes) - kCommitEndBytes;
 }
 
-// One commit of the records from committed_position on, as many as fit.
-io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_boundary,
-                                   bool& reached_head) {
+// One commit of the records that are in no commit yet, as many as fit, to the journal. The one
+// before is durable: recovery takes a commit for durable as soon as its successor exists.
+io::Task<Result<void>> append_commit(Core& core, const std::function<void()>& at_boundary,
+                                     bool& reached_head) {
     // After a failed commit its records must not follow it in another: both may be on the devices.
     if (core.failure && !MUTANT(49)) co_return core.read_only_error();
-    uint64_t position = core.committed_position;
+    uint64_t position = core.appended_position;
     std::vector<std::byte>& payload = core.commit_payload;
     payload.clear();
     payload.reserve(std::min<uint64_t>(commit_bytes_max(core), core.log.head() - position) +
                     kCommitEndBytes);
     CommitEnd end;
-    end.first_sequence = core.durable_sequence + 1;
+    end.first_sequence = core.appended_sequence + 1;
     const uint64_t records = core.log.copy_out(position, commit_bytes_max(core), payload);
-    end.last_sequence = core.durable_sequence + records;
+    end.last_sequence = core.appended_sequence + records;
     end.wall_ns = core.executor.wall_ns();
     reached_head = position == core.log.head();
     core.data_since_commit = 0;
@@ -43,26 +44,57 @@ io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_b
                                                          "{} bytes",
                                                          payload.size()));
     }
-    int error = 0;
     if (MUTANT(46)) {  // a flush during this commit finds nothing to wait for
         core.durable_sequence = end.last_sequence;
         core.commit_done.notify_all();
     }
+    int error = 0;
     if (MUTANT(12)) error = co_await core.devices.flush_touched();  // before, instead of after
+    core.appended_proven = core.durable_commit;
     error = co_await core.journal.write_commit(payload, end, core.superblock.generation,
                                                core.durable_commit);
-    if (error == 0 && !MUTANT(12)) error = co_await core.devices.flush_touched();
+    if (error != 0) co_return Error(ErrorCode::io, "a commit could not be written", error);
+    core.appended_sequence = end.last_sequence;
+    core.appended_position = position;
+    ++core.counters.commits;
+    if (MUTANT(52)) core.durable_sequence = end.last_sequence;  // written is not yet durable
+    co_return Result<void>{};
+}
+
+// One flush makes durable what was appended.
+io::Task<Result<void>> flush_appended(Core& core) {
+    if (core.failure && !MUTANT(49)) co_return core.read_only_error();
+    if (core.appended_position == core.committed_position) co_return Result<void>{};
+    const int error = MUTANT(12) ? 0 : co_await core.devices.flush_touched();
     if (error != 0) {
         co_return Error(ErrorCode::io, "a commit could not be made durable", error);
     }
-    core.proven_commit = core.durable_commit;
+    core.proven_commit = core.appended_proven;
     core.durable_commit = core.journal.last_commit();
-    core.durable_sequence = end.last_sequence;
-    core.committed_position = position;
-    core.log.trim(position);
-    ++core.counters.commits;
+    core.durable_sequence = core.appended_sequence;
+    core.committed_position = core.appended_position;
+    core.log.trim(core.committed_position);
     core.commit_done.notify_all();
     core.room.notify_all();
+    co_return Result<void>{};
+}
+
+io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_boundary,
+                                   bool& reached_head) {
+    CO_TRY(co_await flush_appended(core));
+    CO_TRY(co_await append_commit(core, at_boundary, reached_head));
+    co_return co_await flush_appended(core);
+}
+
+// What the flush waits for may be in the journal already.
+io::Task<Result<void>> commit_for_flush(Core& core) {
+    const uint64_t before = core.durable_sequence;
+    bool reached_head = false;
+    if (core.appended_sequence > before) CO_TRY(co_await flush_appended(core));
+    else CO_TRY(co_await commit_once(core, {}, reached_head));
+    const bool alone =
+        core.durable_sequence == before + 1 && core.wanted_sequence <= core.durable_sequence;
+    core.lone_records = alone ? core.lone_records + 1 : 0;
     co_return Result<void>{};
 }
 
@@ -101,13 +133,18 @@ io::Task<Result<void>> make_durable(Core& core, const bool* give_up) {
 io::Task<void> run_committer(Core& core) {
     while (core.writable()) {
         const bool some_wait = core.wanted_sequence > core.durable_sequence;
-        const bool much = core.log.head() - core.committed_position > commit_bytes_max(core) / 2 ||
+        const bool much = core.log.head() - core.appended_position > commit_bytes_max(core) / 2 ||
                           core.data_since_commit > (uint64_t{64} << 20) ||
                           core.log.head() - core.log.tail() > core.log.capacity() / 2;
-        if (some_wait || much) {
+        const bool early =
+            core.appends_early() && core.log.last_sequence() > core.appended_sequence;
+        if (some_wait || much || early) {
             io::Mutex::Guard guard = co_await core.commit_lock.lock();
             bool reached_head = false;
-            Result<void> result = co_await commit_once(core, {}, reached_head);
+            Result<void> result;
+            if (much) result = co_await commit_once(core, {}, reached_head);
+            else if (some_wait) result = co_await commit_for_flush(core);
+            else result = co_await append_commit(core, {}, reached_head);
             if (!result.ok()) core.fail(result.error());
             continue;
         }
@@ -125,6 +162,13 @@ io::Task<void> run_prover(Core& core) {
         const uint64_t seen = core.durable_commit;
         co_await core.executor.sleep_ns(core.options.knobs.proof_delay_ns);
         if (core.durable_commit != seen || !core.writable()) continue;
+        // Appended early, and no flush came: only what is durable can be proven.
+        if (core.appended_sequence > core.durable_sequence) {
+            core.wanted_sequence = std::max(core.wanted_sequence, core.appended_sequence);
+            core.commit_wanted.notify_all();
+            co_await core.commit_done.wait();
+            continue;
+        }
         io::Mutex::Guard guard = co_await core.commit_lock.lock();
         if (core.durable_commit != seen || core.journal.last_commit() != seen) continue;
         if (core.failure) co_return;

@@ -88,6 +88,7 @@ void Core::wake_all() {
 
 void Core::append(ConstBytes record) {
     log.append(record);
+    if (appends_early()) commit_wanted.notify_all();
     ++records_since_checkpoint;
     if (options.knobs.checkpoint_every_records != 0 &&
         records_since_checkpoint >= options.knobs.checkpoint_every_records) {
@@ -109,7 +110,7 @@ void Core::want_checkpoint() {
 
 uint64_t Core::ring_blocks_wanted() const {
     return journal.ring_blocks() - journal.free_blocks() +
-           (log.head() - committed_position) / kJournalPayloadBytes;
+           (log.head() - appended_position) / kJournalPayloadBytes;
 }
 
 bool Core::has_room(size_t bytes) {

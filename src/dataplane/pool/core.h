@@ -74,6 +74,11 @@ struct Core {
     uint64_t durable_sequence = 0;  // records up to here are in a durable commit
     uint64_t wanted_sequence = 0;   // somebody waits for this one
     uint64_t committed_position = 0;  // in the log
+    // In the journal, flushed or not: at most one commit beyond the durable one.
+    uint64_t appended_sequence = 0;
+    uint64_t appended_position = 0;
+    uint64_t appended_proven = 0;   // what the last appended commit says
+    uint32_t lone_records = 0;      // how many times in a row a flush found one new record
     uint64_t durable_commit = 0;
     uint64_t proven_commit = 0;     // as written to the device
     uint64_t data_since_commit = 0; // bytes
@@ -139,6 +144,12 @@ struct Core {
     [[nodiscard]] uint64_t slow_down_ns(bool makes_nodes) const;
     // The same without waiting: may a record of `bytes` be applied now?
     [[nodiscard]] bool has_room(size_t bytes);
+    // Whoever flushed after each record will do so again: a new one is appended before its flush
+    // comes.
+    [[nodiscard]] bool appends_early() const {
+        return lone_records >= options.knobs.early_append_after &&
+               appended_sequence == durable_sequence;
+    }
     // Journal blocks in use, with those that what is not committed yet will take.
     [[nodiscard]] uint64_t ring_blocks_wanted() const;
     void want_checkpoint();

@@ -39,6 +39,7 @@ struct TestKnobs {
     uint64_t idle_checkpoint_ns = 5'000'000'000;
     uint64_t proof_delay_ns = 10'000'000;
     uint64_t commit_bytes_max = 0;          // 0: by the rule of the design
+    uint32_t early_append_after = 8;        // flushes in a row that found one record
     bool background = true;                 // reclaim and hydration run by themselves
     size_t replay_changes_max = 0;          // gathered at once by a recovery; 0: by the cache
 };

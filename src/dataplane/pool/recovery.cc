@@ -244,7 +244,9 @@ io::Task<Result<void>> recover(Core& core) {
     core.wanted_sequence = scan.last_sequence;
     if (core.options.read_only) co_return Result<void>{};
     core.log.start(core.label.pool, core.superblock.incarnation, scan.last_sequence + 1);
+    core.appended_sequence = scan.last_sequence;
     core.committed_position = core.log.head();
+    core.appended_position = core.log.head();
     core.superblock.acknowledged_incarnation = core.superblock.incarnation;
     if (!nothing_new) CO_TRY(co_await write_checkpoint(core));
     co_return Result<void>{};
