@@ -10,6 +10,7 @@ STOA_BENCH_CASES (letters of "abcdef", and t for tmpfs), STOA_BENCH_WORKLOADS (p
 between commas; all), STOA_BENCH_GIB (2: size of the volume).
 """
 
+import atexit
 import json
 import os
 import pathlib
@@ -44,6 +45,7 @@ WORKLOADS = {
     "4k write+flush 8 jobs": ["--rw=randwrite", "--bs=4k", "--iodepth=1", "--fsync=1",
                               "--numjobs=8", "--group_reporting"],
 }
+RANDOM_WRITE = WORKLOADS["4k write qd32"]
 WANTED = os.environ.get("STOA_BENCH_WORKLOADS", "").split(",")
 WORKLOADS = {name: how for name, how in WORKLOADS.items() if any(each in name for each in WANTED)}
 
@@ -71,17 +73,18 @@ def cpu_seconds(pid):
 class Stoa:
     """The daemon on a pool file that is fully written before."""
 
-    def __init__(self, base, **_):
+    def __init__(self, base, times=6):
         self.daemon = Daemon(base=base)
         self.daemon.__enter__()
         image = self.daemon.file("tank.img")
-        # /dev/zero would do for the file system; the engine never reads what it did not write.
-        run("dd", "if=/dev/zero", f"of={image}", "bs=4M", f"count={3 * SIZE // (4 * MIB)}",
+        # Not zeros: a virtual disk may not keep them.
+        run("dd", "if=/dev/urandom", f"of={image}", "bs=4M", f"count={times * SIZE // (4 * MIB)}",
             "conv=fsync")
         self.daemon.call("pool.create", name="tank", devices=[{"path": image}])
         self.daemon.create_volume("v0", SIZE)
         self.pid = self.daemon.process.pid
         self.epoch = 0
+        self.attached = {}
         self.use("v0")
 
     def use(self, name):
@@ -94,11 +97,34 @@ class Stoa:
         self.daemon.call("snapshot.create", pool="tank",
                          snapshots=[{"volume": self.volume, "name": name}])
 
+    def drop(self, name):
+        self.daemon.call("snapshot.delete", pool="tank", snapshot=f"{self.volume}@{name}")
+        self.settle()
+
     def clone(self, name):
         self.snapshot(f"for-{name}")
         self.daemon.call("snapshot.clone", pool="tank",
                          snapshot=f"{self.volume}@for-{name}", name=name)
         self.use(name)
+
+    def another(self, name):
+        """One more volume of the pool, served; gives its URI."""
+        self.daemon.create_volume(name, SIZE)
+        self.epoch += 1
+        attachment = self.daemon.attach(name, epoch=self.epoch, socket_name=f"{self.epoch}.sock")
+        self.attached[name] = attachment["uuid"]
+        return attachment["uri"]
+
+    def forget(self, name):
+        self.daemon.call("attachment.delete", uuid=self.attached.pop(name))
+        self.daemon.call("volume.delete", pool="tank", volume=name)
+        self.settle()
+
+    def settle(self):
+        """Waits until what was deleted is free."""
+        task = self.daemon.call("pool.settle", pool="tank")["task"]
+        while self.daemon.call("task.get", task=task)["state"] == "running":
+            time.sleep(0.05)
 
     def close(self):
         self.daemon.__exit__(None)
@@ -142,6 +168,7 @@ class StorageDaemon:
              "--blockdev", f"driver={self.format},node-name=n,file=f",
              "--nbd-server", f"addr.type=unix,addr.path={socket}",
              "--export", "type=nbd,id=e,node-name=n,name=v,writable=on"])
+        atexit.register(self.process.kill)  # also after an error
         self.pid = self.process.pid
         while not socket.exists():
             time.sleep(0.01)
@@ -154,6 +181,23 @@ class StorageDaemon:
     def close(self):
         self.stop()
         subprocess.run(["rm", "-rf", self.directory], check=True)
+
+
+class Nbdkit:
+    """A bare file server: what NBD itself costs."""
+
+    def __init__(self, path):
+        socket = f"{path}.nbdkit"
+        self.process = subprocess.Popen(["nbdkit", "--foreground", "--unix", socket, "file", path])
+        atexit.register(self.process.kill)
+        self.pid = self.process.pid
+        while not os.path.exists(socket):
+            time.sleep(0.01)
+        self.uri = f"nbd+unix:///?socket={socket}"
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
 
 
 class Table:
@@ -169,7 +213,7 @@ class Table:
         (OUT / "pool.json").write_text(json.dumps(self.rows, indent=1) + "\n")
 
     def compare(self, case, workload, stoa, peer, peer_name, pairs=PAIRS):
-        """A B A B; gives Stoa's median of operations a second."""
+        """A B A B."""
         ratios, rates, costs = [], ([], []), ([], [])
         for _ in range(pairs):
             for side, server in enumerate((stoa, peer)):
@@ -185,12 +229,57 @@ class Table:
         self.add(case, workload, "cpu_us", mine, theirs, peer_name, theirs / mine)
 
 
-def own(table, case, workload, server, reference):
-    """Against Stoa's own case (b)."""
-    rate = statistics.median(fio(server.uri, WORKLOADS[workload])[0]
-                             for _ in range(max(3, PAIRS // 2)))
-    table.add(case, workload, "iops", rate, reference[workload], "stoa (b)",
-              rate / reference[workload])
+def own(table, case, workload, reference, begin, end=lambda: None):
+    """The volume that `begin` gives against one that was written once, as in (b): A B A B."""
+    ratios, rates = [], ([], [])
+    for _ in range(PAIRS):
+        for side, uri in enumerate((begin(), reference)):
+            rates[side].append(fio(uri, WORKLOADS[workload])[0])
+        end()
+        ratios.append(rates[0][-1] / rates[1][-1])
+    mine, theirs = (statistics.median(each) for each in rates)
+    table.add(case, workload, "iops", mine, theirs, "stoa (b)", statistics.median(ratios),
+              f"[{min(ratios):.2f}, {max(ratios):.2f}]")
+
+
+def derived(table, base, stoa, cases):
+    """(a), (c), (d), (e): what thin volumes, snapshots and clones cost."""
+    reference = stoa.another("reference")
+    fill(reference)
+    if "a" in cases:
+        for workload in [name for name in WORKLOADS if "read" not in name and "mixed" not in name]:
+            own(table, "(a) fresh", workload, reference, lambda: stoa.another("fresh"),
+                lambda: stoa.forget("fresh"))
+
+    def after_a_snapshot():
+        stoa.snapshot("c")
+        return stoa.uri
+
+    if "c" in cases:
+        for workload in WORKLOADS:
+            own(table, "(c) after a snapshot", workload, reference, after_a_snapshot,
+                lambda: stoa.drop("c"))
+        for options, name in [({"layers": 1}, "qsd qcow2 external"),
+                              ({"internal": True}, "qsd qcow2 internal")]:
+            if "4k write qd32" in WORKLOADS:
+                # The peer's too is right after its snapshot: its first run is what counts.
+                peer = StorageDaemon(base, **options)
+                stoa.snapshot("c")
+                table.compare("(c) after a snapshot", "4k write qd32", stoa, peer, name, pairs=1)
+                stoa.drop("c")
+                peer.close()
+    if "d" in cases:
+        for i in range(10):
+            stoa.clone(f"d{i}")
+            fio(stoa.uri, RANDOM_WRITE, 0.5)
+        for workload in WORKLOADS:
+            own(table, "(d) clone of depth 10", workload, reference, lambda: stoa.uri)
+    if "e" in cases:
+        for i in range(100):
+            stoa.snapshot(f"e{i}")
+            fio(stoa.uri, RANDOM_WRITE, 0.1)
+        for workload in WORKLOADS:
+            own(table, "(e) 100 snapshots", workload, reference, lambda: stoa.uri)
 
 
 def main():
@@ -199,36 +288,13 @@ def main():
     table = Table()
     raw = StorageDaemon(base)
     stoa = Stoa(base)
-    reference = {}
     try:
-        if "a" in CASES:
-            table.compare("(a) fresh", "4k write qd32", stoa, raw, "qsd raw", pairs=1)
         fill(stoa.uri)
         if "b" in CASES:
             for workload in WORKLOADS:
                 table.compare("(b) written once", workload, stoa, raw, "qsd raw")
-                reference[workload] = table.rows[-2]["stoa"]
-        if "c" in CASES and reference:
-            for workload in WORKLOADS:
-                stoa.snapshot(f"c-{workload}")
-                own(table, "(c) after a snapshot", workload, stoa, reference)
-            for peer, name in [(StorageDaemon(base, layers=1), "qsd qcow2 external"),
-                               (StorageDaemon(base, internal=True), "qsd qcow2 internal")]:
-                stoa.snapshot(f"c-{name}")
-                table.compare("(c) after a snapshot", "4k write qd32", stoa, peer, name, pairs=3)
-                peer.close()
-        if "d" in CASES and reference:
-            for i in range(10):
-                stoa.clone(f"d{i}")
-                fio(stoa.uri, WORKLOADS["4k write qd32"], 0.5)
-            for workload in WORKLOADS:
-                own(table, "(d) clone of depth 10", workload, stoa, reference)
-        if "e" in CASES and reference:
-            for i in range(100):
-                stoa.snapshot(f"e{i}")
-                fio(stoa.uri, WORKLOADS["4k write qd32"], 0.1)
-            for workload in WORKLOADS:
-                own(table, "(e) 100 snapshots", workload, stoa, reference)
+        if set("acde") & set(CASES):
+            derived(table, base, stoa, CASES)
     finally:
         stoa.close()
     if "f" in CASES:
@@ -243,13 +309,16 @@ def main():
             stoa.close()
     raw.close()
     if "t" in CASES:
-        stoa, raw = Stoa("/dev/shm"), StorageDaemon("/dev/shm", direct=False)
+        stoa, raw = Stoa("/dev/shm", times=3), StorageDaemon("/dev/shm", direct=False)
+        bare = Nbdkit(raw.raw)
         try:
             fill(stoa.uri)
-            for workload in ["4k read qd32", "4k write qd32"]:
+            for workload in [name for name in WORKLOADS if "qd32" in name]:
                 table.compare("(t) tmpfs", workload, stoa, raw, "qsd raw")
+                table.compare("(t) tmpfs", workload, stoa, bare, "nbdkit file")
         finally:
             stoa.close()
+            bare.close()
             raw.close()
 
 
