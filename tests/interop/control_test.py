@@ -143,8 +143,13 @@ class ControlTest(unittest.TestCase):
         uri = self.daemon.serve(size=64 * MIB)
         run("qemu-io", "-f", "raw", uri, "-c", "write -P 1 0 1M", "-c", "flush",
             "-c", "read -P 1 0 1M")
+        self.daemon.call("pool.checkpoint", pool="tank")
         shown = self.command("call", "daemon.metrics")
         self.assertEqual(shown.returncode, 0)
+        values = dict(line.rsplit(" ", 1) for line in shown.stdout.splitlines() if line[0] != "#")
+        used = float(values['stoa_pool_journal_used_bytes{pool="tank"}'])
+        self.assertLess(used, float(values['stoa_pool_journal_bytes{pool="tank"}']))
+        self.assertGreater(float(values['stoa_pool_checkpoints_total{pool="tank"}']), 0)
         self.assertIn('stoa_volume_bytes_total{pool="tank",volume="v",operation="write"} 1048576',
                       shown.stdout)
         checked = subprocess.run(["promtool", "check", "metrics"], input=shown.stdout,

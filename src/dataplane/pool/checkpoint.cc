@@ -285,6 +285,7 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
 io::Task<Result<void>> write_checkpoint(Core& core) {
     io::Mutex::Guard running = co_await core.checkpoint_lock.lock();
     core.checkpoint_wanted = false;
+    const uint64_t begin_ns = core.executor.now_ns();
     Frozen frozen;
     Superblock next;
     std::vector<CheckedSlot> tables;
@@ -324,6 +325,7 @@ io::Task<Result<void>> write_checkpoint(Core& core) {
     core.writer.set_frozen_epoch(frozen.epoch);
     core.durable_freeze = frozen.number;
     ++core.checkpoints_done;
+    core.counters.checkpoint_ns += core.executor.now_ns() - begin_ns;
     core.room.notify_all();
     while (!core.readers.drained(frozen.era) && !MUTANT(18)) co_await core.readers_left.wait();
     core.regions.release(frozen.space);

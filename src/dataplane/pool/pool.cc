@@ -194,6 +194,8 @@ Counters Pool::counters() const {
     const Core& core = impl_->core();
     Counters counters = core.counters;
     counters.checkpoints = core.checkpoints_done;
+    counters.journal_bytes = core.journal.ring_blocks() * kBlockBytes;
+    counters.journal_used_bytes = counters.journal_bytes - core.journal.free_blocks() * kBlockBytes;
     counters.device_flushes = core.devices.flushes();
     counters.node_hits = core.cache.hits();
     counters.node_misses = core.cache.misses();

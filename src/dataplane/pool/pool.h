@@ -156,6 +156,9 @@ struct PoolInfo {
 struct Counters {
     uint64_t commits = 0;
     uint64_t checkpoints = 0;
+    uint64_t checkpoint_ns = 0;  // all of them together
+    uint64_t journal_bytes = 0;  // size of the ring
+    uint64_t journal_used_bytes = 0;  // of it, now
     uint64_t device_flushes = 0;
     uint64_t node_hits = 0;
     uint64_t node_misses = 0;

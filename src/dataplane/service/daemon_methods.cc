@@ -39,6 +39,12 @@ void add_engine(Metrics& to, const std::string& pool, const pool::Counters& from
     const Metrics::Labels labels = {{"pool", pool}};
     to.counter("stoa_pool_commits_total", "Commits of the journal", labels, from.commits);
     to.counter("stoa_pool_checkpoints_total", "Checkpoints", labels, from.checkpoints);
+    to.seconds("stoa_pool_checkpoint_seconds_total", "Time that checkpoints took", labels,
+               from.checkpoint_ns);
+    to.gauge("stoa_pool_journal_bytes", "Size of the journal", labels,
+             static_cast<double>(from.journal_bytes));
+    to.gauge("stoa_pool_journal_used_bytes", "Of the journal, until the next checkpoint", labels,
+             static_cast<double>(from.journal_used_bytes));
     to.counter("stoa_pool_device_flushes_total", "Flushes of devices", labels, from.device_flushes);
     to.counter("stoa_pool_node_hits_total", "Map nodes found in the cache", labels, from.node_hits);
     to.counter("stoa_pool_node_misses_total", "Map nodes read from a device", labels,

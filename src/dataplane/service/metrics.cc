@@ -40,6 +40,12 @@ void Metrics::counter(std::string_view name, std::string_view help, const Labels
     samples(name, "counter", help) += fmt::format("{}{} {}\n", name, in_braces(labels), value);
 }
 
+void Metrics::seconds(std::string_view name, std::string_view help, const Labels& labels,
+                      uint64_t nanoseconds) {
+    samples(name, "counter", help) +=
+        fmt::format("{}{} {}\n", name, in_braces(labels), static_cast<double>(nanoseconds) * 1e-9);
+}
+
 void Metrics::gauge(std::string_view name, std::string_view help, const Labels& labels,
                     double value) {
     samples(name, "gauge", help) += fmt::format("{}{} {}\n", name, in_braces(labels), value);

@@ -19,6 +19,9 @@ public:
     // `name` of a counter ends in _total. `help` is one line.
     void counter(std::string_view name, std::string_view help, const Labels& labels,
                  uint64_t value);
+    // A counter of time; it is told in seconds.
+    void seconds(std::string_view name, std::string_view help, const Labels& labels,
+                 uint64_t nanoseconds);
     void gauge(std::string_view name, std::string_view help, const Labels& labels, double value);
     // In seconds.
     void histogram(std::string_view name, std::string_view help, const Labels& labels,
