@@ -7,27 +7,13 @@
 #include <cstring>
 
 #include "dataplane/io/sync.h"
+#include "dataplane/pool/test_image_source.h"
 
 namespace stoa::simtest {
 
 namespace {
 
 // A disk's content as fsck reads it.
-class ImageSource final : public fsck::Source {
-public:
-    ImageSource(const io::sim::Image& image, std::string name)
-        : image_(image), name_(std::move(name)) {}
-    [[nodiscard]] uint64_t size_bytes() const override { return image_.size_bytes(); }
-    bool read(uint64_t offset_bytes, MutableBytes into) override {
-        image_.read(offset_bytes, into);
-        return true;
-    }
-    [[nodiscard]] const std::string& name() const override { return name_; }
-
-private:
-    const io::sim::Image& image_;
-    std::string name_;
-};
 
 }  // namespace
 
@@ -322,10 +308,10 @@ void World::check_oracles(Verdict& verdict) const {
 }
 
 void World::check_fsck(Verdict& verdict, bool closed) {
-    std::vector<std::unique_ptr<ImageSource>> sources;
+    std::vector<std::unique_ptr<pool::ImageSource>> sources;
     std::vector<fsck::Source*> devices;
     for (const auto& disk : disks_) {
-        sources.push_back(std::make_unique<ImageSource>(disk->image(), disk->name()));
+        sources.push_back(std::make_unique<pool::ImageSource>(disk->image(), disk->name()));
         devices.push_back(sources.back().get());
     }
     const fsck::Report report = fsck::check(devices, {.verify_data = true});

@@ -10,8 +10,8 @@
 #include "dataplane/io/sim/disk.h"
 #include "dataplane/io/sim/simulator.h"
 #include "dataplane/io/sync.h"
-#include "dataplane/pool/fsck/fsck.h"
 #include "dataplane/pool/pool.h"
+#include "dataplane/pool/test_image_source.h"
 
 namespace stoa::pool {
 namespace {
@@ -58,21 +58,6 @@ public:
     std::function<io::Task<void>()> before_read;
 };
 
-class DiskSource final : public fsck::Source {
-public:
-    explicit DiskSource(const io::sim::Image& image) : image_(image) {}
-    [[nodiscard]] uint64_t size_bytes() const override { return image_.size_bytes(); }
-    bool read(uint64_t offset_bytes, MutableBytes into) override {
-        image_.read(offset_bytes, into);
-        return true;
-    }
-    [[nodiscard]] const std::string& name() const override { return name_; }
-
-private:
-    const io::sim::Image& image_;
-    std::string name_ = "disk";
-};
-
 class HydrationTest : public ::testing::Test {
 protected:
     HydrationTest() : simulator_(7) {
@@ -116,7 +101,7 @@ protected:
         pool_.reset();
     }
     void check_fsck(const char* when) {
-        DiskSource source(disk_->image());
+        ImageSource source(disk_->image());
         const std::vector<fsck::Source*> devices{&source};
         const fsck::Report report = fsck::check(devices, {.verify_data = true});
         EXPECT_EQ(report.problem_count, 0U)

@@ -7,8 +7,8 @@
 
 #include "dataplane/io/sim/disk.h"
 #include "dataplane/io/sim/simulator.h"
-#include "dataplane/pool/fsck/fsck.h"
 #include "dataplane/pool/pool.h"
+#include "dataplane/pool/test_image_source.h"
 
 namespace stoa::pool {
 namespace {
@@ -21,21 +21,6 @@ using io::sim::Medium;
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kBlocks = 600;  // of the volume: three leaves
 constexpr std::byte kUnreadable{0xEE};
-
-class ImageSource final : public fsck::Source {
-public:
-    ImageSource(const Image& image, std::string name) : image_(image), name_(std::move(name)) {}
-    [[nodiscard]] uint64_t size_bytes() const override { return image_.size_bytes(); }
-    bool read(uint64_t offset_bytes, MutableBytes into) override {
-        image_.read(offset_bytes, into);
-        return true;
-    }
-    [[nodiscard]] const std::string& name() const override { return name_; }
-
-private:
-    const Image& image_;
-    std::string name_;
-};
 
 class MissingDeviceTest : public ::testing::Test {
 protected:

@@ -6,8 +6,8 @@
 
 #include "dataplane/io/sim/disk.h"
 #include "dataplane/io/sim/simulator.h"
-#include "dataplane/pool/fsck/fsck.h"
 #include "dataplane/pool/pool.h"
+#include "dataplane/pool/test_image_source.h"
 
 namespace stoa::pool {
 namespace {
@@ -16,21 +16,6 @@ using io::sim::Image;
 
 constexpr uint64_t kVolumeBlocks = 600;  // three leaves
 constexpr uint64_t kDeviceBytes = uint64_t{6} << 20;
-
-class ImageSource final : public fsck::Source {
-public:
-    explicit ImageSource(const Image& image) : image_(image) {}
-    [[nodiscard]] uint64_t size_bytes() const override { return image_.size_bytes(); }
-    bool read(uint64_t offset_bytes, MutableBytes into) override {
-        image_.read(offset_bytes, into);
-        return true;
-    }
-    [[nodiscard]] const std::string& name() const override { return name_; }
-
-private:
-    const Image& image_;
-    std::string name_ = "disk";
-};
 
 fsck::Report check(const Image& image) {
     ImageSource source(image);

@@ -21,12 +21,8 @@ public:
         const auto add = [&](uint64_t until, uint32_t flags) {
             until = std::min(until, end);
             if (until <= at) return true;
-            if (!to.empty() && to.back().flags == flags) {
-                to.back().length_bytes += static_cast<uint32_t>(until - at);
-            } else if (to.size() == descriptors_max) {
+            if (!nbd::append(to, static_cast<uint32_t>(until - at), flags, descriptors_max)) {
                 return false;
-            } else {
-                to.push_back({static_cast<uint32_t>(until - at), flags});
             }
             at = until;
             return true;

@@ -181,9 +181,8 @@ io::Task<Result<void>> Session::drop_payload(uint32_t length_bytes) {
 WireError Session::refusal(const Request& request) const {
     if (!is_command(request.command)) return WireError::invalid;
     const auto command = static_cast<Command>(request.command);
-    unsigned known = changes(command) ? kFua : 0;
-    // Writing commands only, but clients set it with others too: it has no meaning there.
-    known |= kFua;
+    // For writing commands only, but clients set it with others too: it has no meaning there.
+    unsigned known = kFua;
     if (command == Command::read && structured_) known |= kDontFragment;
     if (command == Command::write_zeroes) known |= kNoHole | kFastZero;
     if (command == Command::block_status) known |= kRequireOne;

@@ -119,14 +119,6 @@ io::Task<Result<void>> Session::read_piece(Operation& operation, uint64_t offset
 
 namespace {
 
-void append(std::vector<Descriptor>& to, uint64_t length_bytes, uint32_t flags) {
-    if (!to.empty() && to.back().flags == flags) {
-        to.back().length_bytes += static_cast<uint32_t>(length_bytes);
-    } else {
-        to.push_back({static_cast<uint32_t>(length_bytes), flags});
-    }
-}
-
 // base:allocation
 io::Task<Result<void>> describe_allocation(Export& exported, const Request& request,
                                            size_t descriptors_max, const bool& cut,
@@ -147,10 +139,9 @@ io::Task<Result<void>> describe_allocation(Export& exported, const Request& requ
         for (const block::Extent& extent : extents) {
             const bool zero = kind_of(extent, absent_is_zero) == PieceKind::hole;
             const uint32_t flags = zero ? kStatusHole | kStatusZero : 0;
-            const bool is_new = to.empty() || to.back().flags != flags;
-            if (is_new && to.size() == descriptors_max) co_return Result<void>{};
-            append(to, std::min(extent.length_bytes, end - at), flags);
-            at += std::min(extent.length_bytes, end - at);
+            const auto length = static_cast<uint32_t>(std::min(extent.length_bytes, end - at));
+            if (!append(to, length, flags, descriptors_max)) co_return Result<void>{};
+            at += length;
         }
     }
     co_return Result<void>{};

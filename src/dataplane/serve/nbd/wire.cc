@@ -37,6 +37,14 @@ WireError to_wire(ErrorCode code, bool on_write) {
     }
 }
 
+bool append(std::vector<Descriptor>& to, uint32_t length_bytes, uint32_t flags,
+            size_t descriptors_max) {
+    if (!to.empty() && to.back().flags == flags) to.back().length_bytes += length_bytes;
+    else if (to.size() == descriptors_max) return false;
+    else to.push_back({length_bytes, flags});
+    return true;
+}
+
 ErrorCode from_wire(uint32_t error) {
     switch (static_cast<WireError>(error)) {
         case WireError::not_permitted: return ErrorCode::read_only;

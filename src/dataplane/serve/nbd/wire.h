@@ -150,6 +150,10 @@ struct Descriptor {
     uint32_t length_bytes = 0;
     uint32_t flags = 0;
 };
+// One more range of at most 4 GiB - 1 after those there; a range with the flags of the last one
+// makes that longer. false: there are `descriptors_max` already.
+[[nodiscard]] bool append(std::vector<Descriptor>& to, uint32_t length_bytes, uint32_t flags,
+                          size_t descriptors_max);
 constexpr std::string_view kBaseAllocation = "base:allocation";
 constexpr uint32_t kStatusHole = 1;
 constexpr uint32_t kStatusZero = 2;
