@@ -181,6 +181,36 @@ TEST(Fsck, wrong_labels_and_devices_are_named) {
     expect_problem(shrunk.pool.check(), "its 8 regions need 576");
 }
 
+// The pool as it was, on device 1, beside one that has gone on to `generation` of `incarnation`.
+Report check_with_older_twin(uint64_t generation, uint64_t incarnation) {
+    Fixture fixture(2);
+    EXPECT_TRUE(fixture.check().clean());
+    const std::vector<std::byte> before = fixture.pool.devices[1].bytes;
+    fixture.pool.tamper = [&](What what, uint64_t, Block& block) {
+        if (what != What::superblock) return;
+        store_le(block.data() + 32, generation);
+        store_le(block.data() + 40, incarnation);
+    };
+    fixture.pool.seal();
+    EXPECT_TRUE(fixture.pool.check().clean());
+    fixture.pool.devices[1].bytes = before;
+    return fixture.pool.check();
+}
+
+TEST(Fsck, older_copy_of_a_device_is_a_problem) {
+    const Report report = check_with_older_twin(20, 4);
+    EXPECT_EQ(report.generation, 20u);
+    expect_problem(report,
+                   "device disk1: is an older copy of device 1 of the pool: it has generation 4, "
+                   "the pool 20; give the device as it is now");
+    EXPECT_EQ(report.repairable_count, 0u) << all(report);
+}
+
+TEST(Fsck, device_that_lacks_what_crashes_take_is_repairable) {
+    expect_repairable(check_with_older_twin(6, 3), "superblock slot 0 copy 0 is not generation 6");
+    expect_problem(check_with_older_twin(6, 2), "is an older copy");
+}
+
 TEST(Fsck, wrong_superblocks_are_found) {
     expect_tampered(What::superblock, 0, set<uint64_t>(32, 5), "slot 0 copy 0 holds generation 5");
     expect_tampered(What::superblock, 0, set<uint64_t>(48, 7), "the tree allows 6");

@@ -108,8 +108,10 @@ void check_devices(const View& view, Findings& findings) {
                              slot.uuid.to_string());
         }
         if (slot.state == 2) {
-            findings.problem("device {}: the pool has marked it missing; its content is old",
-                             device->source->name());
+            findings.problem(
+                "device {}: the pool has marked it missing; its content is old until the pool is "
+                "opened with it",
+                device->source->name());
         }
         const uint64_t needed = device->label.data_start +
                                 uint64_t{slot.physical_regions} * view.geometry.region_blocks;

@@ -152,6 +152,40 @@ size_t branches_behind(const Superblock& newest, const Superblock& superblock) {
     return 1 + static_cast<size_t>(std::ranges::find(before, superblock.branch) - before.begin());
 }
 
+// The newest superblock of device `index` in the history of `head`; nullptr if it has none.
+const Superblock* newest_on(const View& view, size_t index, const Superblock& head) {
+    const Superblock* newest = nullptr;
+    for (const SuperblockFound& found : view.superblocks) {
+        const Superblock& s = found.superblock;
+        if (found.device != index || !descends_from(head, s.branch)) continue;
+        if (newest == nullptr || descends_from(s, newest->branch)) {
+            const bool same = newest != nullptr && s.branch == newest->branch;
+            if (!same || s.generation > newest->generation) newest = &s;
+        }
+    }
+    return newest;
+}
+
+// Marks the devices whose superblocks and journal do not count: the pool was used without them, or
+// they lack more than crashes take from a device.
+void mark_old_devices(View& view, const Superblock& head, Findings& findings) {
+    for (size_t i = 0; i < kDevicesMax; ++i) {
+        if (!view.devices[i]) continue;
+        view.devices[i]->is_old = head.devices[i].state == 2;
+        if (view.devices[i]->is_old) continue;
+        const Superblock* own = newest_on(view, i, head);
+        if (own == nullptr || own->generation >= head.generation) continue;
+        const uint64_t openings = head.incarnation - std::min(head.incarnation, own->incarnation);
+        if (head.generation - own->generation <= 1 + openings) continue;
+        view.devices[i]->is_old = true;
+        findings.problem(
+            "device {}: is an older copy of device {} of the pool: it has generation {}, the pool "
+            "{}; give the device as it is now, or leave it out: once the pool was opened without "
+            "it, it is taken back and brought up to date",
+            view.device_name(i), i, own->generation, head.generation);
+    }
+}
+
 // Sorts the superblocks, the newest first and each once, without those of devices that are old.
 void sort_superblocks(View& view, Findings& findings) {
     if (view.superblocks.empty()) return;
@@ -169,9 +203,7 @@ void sort_superblocks(View& view, Findings& findings) {
         }
     }
     const Superblock head = newest->superblock;
-    for (size_t i = 0; i < kDevicesMax; ++i) {
-        if (view.devices[i]) view.devices[i]->is_old = head.devices[i].state == 2;
-    }
+    mark_old_devices(view, head, findings);
     std::erase_if(view.superblocks, [&](const SuperblockFound& found) {
         return view.devices[found.device]->is_old || !descends_from(head, found.superblock.branch);
     });

@@ -17,7 +17,9 @@ struct Device {
     Source* source = nullptr;
     uint64_t size_blocks = 0;
     Label label;
-    bool is_old = false;  // the pool was used without it: its superblocks and journal do not count
+    // The pool was used without it, or it is an older copy: its superblocks and journal do not
+    // count.
+    bool is_old = false;
 };
 
 // One superblock as found; the copies of one generation are the same block.
@@ -36,7 +38,7 @@ struct View {
 
     // False if there is no such device, it ends before, or cannot be read.
     [[nodiscard]] bool read(uint64_t device, uint64_t position, Block& into) const;
-    // False if the device is missing, or was when the pool was used.
+    // False if the device is missing, or was when the pool was used, or is an older copy.
     [[nodiscard]] bool journal_counts(uint64_t device) const {
         return device < kDevicesMax && devices[device] && !devices[device]->is_old;
     }
