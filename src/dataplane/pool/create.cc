@@ -7,7 +7,7 @@
 
 #include "dataplane/pool/checkpoint.h"
 #include "dataplane/pool/format_device.h"
-#include "dataplane/pool/open.h"
+#include "dataplane/pool/labels.h"
 
 namespace stoa::pool {
 

@@ -178,7 +178,40 @@ TEST(Fsck, wrong_labels_and_devices_are_named) {
     Fixture shrunk;
     ASSERT_TRUE(shrunk.check().clean());
     shrunk.pool.devices[0].bytes.resize((TestPool::kDeviceBlocks - 64) * 4096);
-    expect_problem(shrunk.pool.check(), "its 8 regions need 576");
+    expect_problem(shrunk.pool.check(),
+                   "device disk0: is 262144 bytes shorter than its 8 regions need: it has 2097152 "
+                   "bytes, 2359296 are needed; grow it back to that size");
+}
+
+TEST(Fsck, device_that_ends_before_its_regions_is_named_as_too_short) {
+    Fixture fixture(2);
+    ASSERT_TRUE(fixture.check().clean());
+    fixture.pool.devices[1].bytes.resize(8192);
+    const Report report = fixture.pool.check();
+    EXPECT_TRUE(report.is_pool);
+    EXPECT_EQ(report.generation, 4u);
+    EXPECT_EQ(all(report),
+              "problem: device disk1: is 253952 bytes shorter than its label says: it has 8192 "
+              "bytes, the pool's own area takes 262144; grow it back to at least the size it had, "
+              "or restore it from a backup\n");
+    // Also if it is the only one, or the first: its label still says which pool this is.
+    std::swap(fixture.pool.devices[0], fixture.pool.devices[1]);
+    EXPECT_EQ(fixture.pool.check().problem_count, 1u);
+    fixture.pool.devices.pop_back();
+    const Report alone = fixture.pool.check();
+    EXPECT_TRUE(alone.is_pool);
+    EXPECT_EQ(alone.pool_name, "tank");
+    expect_problem(alone, "device disk1: is 253952 bytes shorter");
+}
+
+TEST(Fsck, second_label_counts_on_a_device_that_is_too_short) {
+    Fixture fixture;
+    ASSERT_TRUE(fixture.check().clean());
+    fixture.pool.damage(0, TestPool::kLabels[0]);
+    fixture.pool.devices[0].bytes.resize((TestPool::kLabels[1] + 1) * 4096);
+    const Report report = fixture.pool.check();
+    EXPECT_TRUE(report.is_pool);
+    expect_problem(report, "device disk0: is 73728 bytes shorter than its label says");
 }
 
 // The pool as it was, on device 1, beside one that has gone on to `generation` of `incarnation`.

@@ -17,7 +17,7 @@ bool read_block(Source& source, uint64_t position, Block& into) {
 
 Decoded<Label> read_label(Source& source, uint64_t position, Block& block) {
     if (!read_block(source, position, block)) return std::unexpected("cannot be read");
-    auto label = decode_label(block, source.size_bytes() / kBlockBytes);
+    auto label = decode_label(block);
     if (label && position != 0 && label->geometry.label(1) != position) {
         return std::unexpected("names another place for itself");
     }
@@ -53,8 +53,12 @@ std::vector<Labelled> read_labels(std::span<Source* const> sources, Findings& fi
         if (auto label = read_label(*source, 0, first)) {
             one.label = *label;
             if (!known) known = label->geometry;
-            const auto twin = read_label(*source, label->geometry.label(1), second);
-            if (!twin) {
+            const uint64_t twin_at = label->geometry.label(1);
+            const bool ends_before = twin_at >= source->size_bytes() / kBlockBytes;
+            const auto twin = read_label(*source, twin_at, second);
+            if (ends_before) {
+                // Told of the device as a whole.
+            } else if (!twin) {
                 findings.repairable("device {}: label copy 1 {}", source->name(), twin.error());
             } else if (first != second) {
                 findings.repairable("device {}: the two copies of the label differ",
@@ -118,6 +122,15 @@ void place_device(View& view, const Labelled& one, Findings& findings) {
     if ((label.read_only_compat | label.compat) != 0) {
         findings.note("device {}: has features beyond version 1 (0x{:x}, read-only 0x{:x})", name,
                       label.compat, label.read_only_compat);
+    }
+    if (label.data_start > one.source->size_bytes() / kBlockBytes) {
+        const uint64_t needed_bytes = label.data_start * kBlockBytes;
+        findings.problem(
+            "device {}: is {} bytes shorter than its label says: it has {} bytes, the pool's own "
+            "area takes {}; grow it back to at least the size it had, or restore it from a backup",
+            name, needed_bytes - one.source->size_bytes(), one.source->size_bytes(), needed_bytes);
+        view.too_short[label.index] = true;
+        return;
     }
     view.devices[label.index] = {one.source, one.source->size_bytes() / kBlockBytes, label};
 }
@@ -263,6 +276,7 @@ std::optional<View> load_view(std::span<Source* const> sources, Findings& findin
     }
     View view;
     view.pool = first->label->pool;
+    view.name = first->label->name;
     view.geometry = first->label->geometry;
     for (const Labelled& one : all) place_device(view, one, findings);
     for (size_t i = 0; i < kDevicesMax; ++i) {

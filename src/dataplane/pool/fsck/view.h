@@ -31,8 +31,11 @@ struct SuperblockFound {
 
 struct View {
     Uuid pool;
+    std::string name;
     Geometry geometry;
     std::array<std::optional<Device>, kDevicesMax> devices;  // by index in the pool
+    // Given, but it ends before its regions begin: nothing is read from it.
+    std::array<bool, kDevicesMax> too_short{};
     std::vector<SuperblockFound> superblocks;  // newest first, each once
     Superblock superblock;  // the one that counts
 
