@@ -15,8 +15,6 @@ namespace stoa::apps::pool {
 
 namespace {
 
-constexpr size_t kPoolNameBytesMax = 31;
-
 // Files made by this command; removed again unless it succeeds.
 class NewFiles {
 public:
@@ -64,11 +62,6 @@ Result<void> make_files(const CreateCommand& command, NewFiles& files) {
 }
 
 Result<void> create(const CreateCommand& command) {
-    if (command.name.empty() || command.name.size() > kPoolNameBytesMax) {
-        return Error(ErrorCode::invalid_argument,
-                     fmt::format("pool name \"{}\" has {} bytes, allowed are 1 to {}", command.name,
-                                 command.name.size(), kPoolNameBytesMax));
-    }
     NewFiles files;
     if (!command.size.empty()) TRY(make_files(command, files));
     {

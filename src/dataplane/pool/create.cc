@@ -8,6 +8,7 @@
 #include "dataplane/pool/checkpoint.h"
 #include "dataplane/pool/format_device.h"
 #include "dataplane/pool/labels.h"
+#include "dataplane/pool/names.h"
 
 namespace stoa::pool {
 
@@ -92,10 +93,7 @@ uint64_t choose_journal_blocks(uint64_t total_blocks) {
 }
 
 Result<void> check_options(const CreateOptions& options) {
-    if (options.name.empty() || options.name.size() > kPoolNameBytesMax) {
-        return Error(ErrorCode::invalid_argument, fmt::format("'{}' is no pool name: 1 to {} bytes",
-                                                              options.name, kPoolNameBytesMax));
-    }
+    TRY(check_pool_name(options.name));
     if (options.region_blocks != 0 &&
         (!std::has_single_bit(options.region_blocks) || options.region_blocks < kRegionBlocksMin ||
          options.region_blocks > kRegionBlocksMax)) {

@@ -99,5 +99,18 @@ TEST_F(CreateTest, a_second_label_far_from_the_start_is_found_by_the_geometry_of
     }
 }
 
+// What was made before names were looked at goes on working.
+TEST_F(CreateTest, a_pool_with_a_name_that_would_be_refused_now_is_opened) {
+    add(24 * kMiB);
+    ASSERT_TRUE(create(small_regions()).ok());
+    const MutableBytes content = owned_[0]->content();
+    Label label = *decode_label(content.first(4096));
+    label.name = "a\nb\xFF";
+    for (const uint64_t at : DeviceLayout(label).label) {
+        encode_label(label, content.subspan(at * 4096, 4096));
+    }
+    EXPECT_EQ(open_error(), "");
+}
+
 }  // namespace
 }  // namespace stoa::pool

@@ -24,7 +24,7 @@
 namespace stoa::pool {
 
 struct CreateOptions {
-    std::string name;                // at most 31 bytes
+    std::string name;                // 1 .. 31 bytes of UTF-8, no control characters
     Uuid uuid;                       // nil: random
     uint32_t region_blocks = 0;      // 0: chosen by size; else a power of two, 64 .. 32768
     uint64_t journal_blocks = 0;     // of each copy; 0: chosen by size; else at least 16
