@@ -10,6 +10,7 @@
 #include "apps/pool/commands.h"
 #include "apps/pool/engine.h"
 #include "apps/pool/size.h"
+#include "dataplane/io/device_paths.h"
 
 namespace stoa::apps::pool {
 
@@ -57,6 +58,7 @@ Result<void> make_files(const CreateCommand& command, NewFiles& files) {
         return Error(ErrorCode::invalid_argument,
                      fmt::format("size {} is not a multiple of 4096 bytes", command.size));
     }
+    TRY(io::check_distinct(command.devices));
     for (const std::string& path : command.devices) TRY(files.make(path, size_bytes));
     return {};
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "dataplane/io/device_file.h"
+#include "dataplane/io/device_paths.h"
 #include "dataplane/io/reactor.h"
 
 namespace stoa::apps::pool {
@@ -20,6 +21,7 @@ Engine::~Engine() {
 
 Result<std::unique_ptr<Engine>> Engine::open(const std::vector<std::string>& paths,
                                              bool read_only) {
+    TRY(io::check_distinct(paths));
     auto parts = std::make_unique<Parts>();
     TRY_ASSIGN(parts->reactor, io::Reactor::create());
     auto engine = std::unique_ptr<Engine>(new Engine(std::move(parts)));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -152,6 +153,28 @@ TEST_F(StoaPool, create_info_and_explain_work_on_new_files) {
     const std::string tiny = folder_ / "tiny";
     EXPECT_EQ(run("create --name tank --size 64K " + tiny), kFailed);
     EXPECT_FALSE(std::filesystem::exists(tiny));
+}
+
+TEST_F(StoaPool, a_device_given_twice_is_named_at_once) {
+    const std::string one = folder_ / "one";
+    const std::string two = folder_ / "two";
+    const std::string link = folder_ / "link";
+    EXPECT_EQ(run("create --name tank --size 1G " + one + " " + two + " " + one), kFailed);
+    EXPECT_EQ(output_, "stoa-pool: device " + one + " is given twice\n");
+    EXPECT_FALSE(std::filesystem::exists(one));
+    std::ofstream(one).close();
+    std::filesystem::resize_file(one, 64 << 20);
+    std::filesystem::create_symlink(one, link);
+    const std::string same =
+        "stoa-pool: devices " + one + " and " + link + " are the same: give it once\n";
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(run("create --name tank --force " + one + " " + link), kFailed);
+    EXPECT_EQ(output_, same);
+    for (const char* command : {"info ", "fsck ", "dump "}) {
+        EXPECT_EQ(run(command + one + " " + link), kFailed);
+        EXPECT_EQ(output_, same);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
 }
 
 TEST(Size, is_bytes_or_a_number_with_a_suffix) {

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "dataplane/io/device_paths.h"
+
 namespace stoa::service {
 
 namespace {
@@ -103,6 +105,9 @@ io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
 
 io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devices(
     std::vector<rpc::DeviceSpec> specs, bool read_only) {
+    std::vector<std::string> paths;
+    for (const rpc::DeviceSpec& spec : specs) paths.push_back(spec.path);
+    CO_TRY(io::check_distinct(paths));
     std::vector<std::unique_ptr<io::DeviceFile>> devices;
     for (size_t i = 0; i < specs.size(); ++i) {
         io::DeviceFileOptions options;
@@ -128,6 +133,7 @@ void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t cou
 
 io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord record,
                                                                   bool accept_damaged) {
+    CO_TRY(io::check_distinct(record.devices));
     auto open = std::make_unique<Open>();
     for (const std::string& path : record.devices) {
         io::DeviceFileOptions options;
@@ -304,6 +310,9 @@ io::Task<Result<void>> Pools::close(Uuid uuid) {
 
 io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
     CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    std::vector<std::string> paths = entries_.at(uuid).record.devices;
+    paths.push_back(request.device.path);
+    CO_TRY(io::check_distinct(paths));
     CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
     // Remembered first: a pool with a device more than it has is opened, one with less is not.
     PoolRecord record = entries_.at(uuid).record;
