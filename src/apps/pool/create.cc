@@ -71,6 +71,7 @@ Result<void> create(const CreateCommand& command) {
         stoa::pool::CreateOptions options;
         options.name = command.name;
         options.force = command.force;
+        options.foreign = &engine->foreign();
         TRY(engine->run(
             stoa::pool::Pool::create(engine->executor(), engine->devices(), std::move(options))));
     }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "dataplane/io/blkid/signatures.h"
 #include "dataplane/io/device_file.h"
 #include "dataplane/io/device_paths.h"
 #include "dataplane/io/reactor.h"
@@ -10,6 +11,7 @@ namespace stoa::apps::pool {
 
 struct Engine::Parts {
     std::unique_ptr<io::Reactor> reactor;
+    std::unique_ptr<io::blkid::Signatures> signatures;
     std::vector<std::unique_ptr<io::Device>> devices;
 };
 
@@ -24,6 +26,7 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::vector<std::string>& pat
     TRY(io::check_distinct(paths));
     auto parts = std::make_unique<Parts>();
     TRY_ASSIGN(parts->reactor, io::Reactor::create());
+    parts->signatures = std::make_unique<io::blkid::Signatures>(*parts->reactor);
     auto engine = std::unique_ptr<Engine>(new Engine(std::move(parts)));
     for (const std::string& path : paths) {
         io::DeviceFileOptions options;
@@ -35,6 +38,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::vector<std::string>& pat
 }
 
 io::Executor& Engine::executor() { return *parts_->reactor; }
+
+io::ForeignData& Engine::foreign() { return *parts_->signatures; }
 
 std::vector<io::Device*> Engine::devices() const {
     std::vector<io::Device*> devices;

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "dataplane/io/device.h"
 #include "dataplane/io/executor.h"
+#include "dataplane/io/foreign_data.h"
 #include "dataplane/io/task.h"
 #include "dataplane/pool/pool.h"
 
@@ -25,6 +26,8 @@ public:
     ~Engine();
 
     [[nodiscard]] io::Executor& executor();
+    // What others left on devices.
+    [[nodiscard]] io::ForeignData& foreign();
     [[nodiscard]] std::vector<io::Device*> devices() const;
     // Runs the loop until the task has ended.
     Result<void> run(io::Task<Result<void>> task);

@@ -177,6 +177,24 @@ TEST_F(StoaPool, a_device_given_twice_is_named_at_once) {
     EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
 }
 
+TEST_F(StoaPool, data_of_others_is_named_and_does_not_come_back) {
+    const std::string one = folder_ / "one";
+    const std::string two = folder_ / "two";
+    for (const std::string& path : {one, two}) {
+        std::ofstream(path).close();
+        std::filesystem::resize_file(path, 256 << 20);
+    }
+    ASSERT_EQ(std::system(("mkswap " + two + " >/dev/null 2>&1").c_str()), 0);
+    const std::string create = "create --name tank " + one + " " + two;
+    EXPECT_EQ(run(create), kFailed);
+    EXPECT_EQ(output_,
+              "stoa-pool: device " + two + " bears swap; force the creation to overwrite it\n");
+    EXPECT_EQ(run(create + " --force"), kOk) << output_;
+    EXPECT_EQ(run("fsck " + two + " " + one), kOk) << output_;
+    // Nothing that others find is left.
+    EXPECT_EQ(std::system(("blkid -p " + two + " >/dev/null").c_str()) / 256, 2);
+}
+
 TEST(Size, is_bytes_or_a_number_with_a_suffix) {
     EXPECT_EQ(*parse_size("0"), 0u);
     EXPECT_EQ(*parse_size("4096"), 4096u);

@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,41 @@ namespace stoa::pool {
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+// Hands on to a device in memory, but for writes, from the `writes_good`th on.
+class WornDevice final : public io::Device {
+public:
+    WornDevice(io::Executor& executor, io::Device& below) : executor_(executor), below_(below) {}
+    void submit(io::DeviceRequest& request) override {
+        if (request.op != io::DeviceOp::write || writes_good-- > 0) return below_.submit(request);
+        request.error = ENOSPC;
+        executor_.post(request);
+    }
+    [[nodiscard]] uint64_t size_bytes() const override { return below_.size_bytes(); }
+    [[nodiscard]] const std::string& name() const override { return name_; }
+    Result<uint64_t> refresh_size() override { return below_.refresh_size(); }
+
+    int writes_good = 0;
+
+private:
+    io::Executor& executor_;
+    io::Device& below_;
+    const std::string name_ = "worn";
+};
+
+// Finds the same on every device, until it is wiped.
+class FakeForeignData final : public io::ForeignData {
+public:
+    io::Task<Result<std::vector<std::string>>> find(io::Device& device) override {
+        if (wiped.contains(&device)) co_return std::vector<std::string>{};
+        co_return std::vector<std::string>{"file system ext4", "partition table gpt"};
+    }
+    io::Task<Result<void>> wipe(io::Device& device) override {
+        wiped.insert(&device);
+        co_return Result<void>{};
+    }
+    std::set<io::Device*> wiped;
+};
 
 class CreateTest : public ::testing::Test {
 protected:
@@ -110,6 +147,72 @@ TEST_F(CreateTest, a_pool_with_a_name_that_would_be_refused_now_is_opened) {
         encode_label(label, content.subspan(at * 4096, 4096));
     }
     EXPECT_EQ(open_error(), "");
+}
+
+// ---- what is found out before a device is changed
+
+TEST_F(CreateTest, data_of_others_is_named_and_wiped_only_with_force) {
+    add(24 * kMiB);
+    add(24 * kMiB);
+    FakeForeignData foreign;
+    CreateOptions options = small_regions();
+    options.foreign = &foreign;
+    const Result<void> refused = create(options);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code(), ErrorCode::already_exists);
+    EXPECT_EQ(refused.error().message(),
+              "device disk0 bears file system ext4, partition table gpt; force the creation to "
+              "overwrite it");
+    EXPECT_TRUE(foreign.wiped.empty());
+    EXPECT_TRUE(is_zero(owned_[0]->content()));
+    options.force = true;
+    ASSERT_TRUE(create(options).ok());
+    EXPECT_EQ(foreign.wiped.size(), 2U);
+    EXPECT_EQ(open_error(), "");
+}
+
+TEST_F(CreateTest, an_added_device_is_looked_at_in_the_same_way) {
+    add(24 * kMiB);
+    ASSERT_TRUE(create(small_regions()).ok());
+    OpenOptions options;
+    options.cache_bytes = kMiB;
+    auto opened = simulator_.run(Pool::open(simulator_, devices(), options));
+    ASSERT_TRUE(opened.ok());
+    FakeForeignData foreign;
+    io::MemoryDevice& more = add(24 * kMiB);
+    const Result<void> refused = simulator_.run((*opened)->add_device(more, false, &foreign));
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.error().message().find("bears file system ext4"), std::string::npos);
+    EXPECT_TRUE(simulator_.run((*opened)->add_device(more, true, &foreign)).ok());
+    EXPECT_EQ(foreign.wiped, std::set<io::Device*>{&more});
+    EXPECT_TRUE(simulator_.run((*opened)->close()).ok());
+}
+
+TEST_F(CreateTest, a_second_device_that_takes_no_writes_leaves_the_first_as_it_was) {
+    add(24 * kMiB);
+    add(24 * kMiB);
+    WornDevice worn(simulator_, *owned_[1]);
+    CreateOptions options = small_regions();
+    options.name = "old";
+    ASSERT_TRUE(simulator_.run(Pool::create(simulator_, {owned_[0].get()}, options)).ok());
+    const std::vector<std::byte> before(owned_[0]->content().begin(), owned_[0]->content().end());
+    FakeForeignData foreign;
+    options = small_regions();
+    options.force = true;
+    options.foreign = &foreign;
+    // Every write of the check may be the one that fails.
+    for (int good = 0; good < 6; ++good) {
+        worn.writes_good = good;
+        const Result<void> failed =
+            simulator_.run(Pool::create(simulator_, {owned_[0].get(), &worn}, options));
+        ASSERT_FALSE(failed.ok()) << good;
+        EXPECT_EQ(failed.error().code(), ErrorCode::no_space);
+        EXPECT_EQ(failed.error().message(),
+                  "device worn cannot be written: no space left on device");
+        EXPECT_TRUE(foreign.wiped.empty());
+        EXPECT_TRUE(std::ranges::equal(before, owned_[0]->content())) << good;
+        EXPECT_TRUE(is_zero(owned_[1]->content())) << good;
+    }
 }
 
 }  // namespace

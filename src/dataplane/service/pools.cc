@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "dataplane/io/blkid/signatures.h"
 #include "dataplane/io/device_paths.h"
 
 namespace stoa::service {
@@ -209,6 +210,8 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
     options.name = request.name;
     options.uuid = uuid;
     options.force = request.force;
+    io::blkid::Signatures signatures(reactor_);
+    options.foreign = &signatures;
     options.capacity_max_bytes = request.capacity_max_bytes;
     options.reserve_blocks = request.reserve_bytes / kBlockBytes;
     auto made = co_await pool::Pool::create(reactor_, pointers(devices), options);
@@ -318,7 +321,8 @@ io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) 
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
     CO_TRY(co_await remember(record));
-    auto added = co_await pool->add_device(*devices.front(), request.force);
+    io::blkid::Signatures signatures(reactor_);
+    auto added = co_await pool->add_device(*devices.front(), request.force, &signatures);
     Entry& entry = entries_.at(uuid);
     if (!added.ok()) {
         static_cast<void>(co_await remember(entry.record));
