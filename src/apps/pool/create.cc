@@ -10,6 +10,7 @@
 #include "apps/pool/commands.h"
 #include "apps/pool/engine.h"
 #include "apps/pool/size.h"
+#include "base/output.h"
 #include "dataplane/io/device_paths.h"
 
 namespace stoa::apps::pool {
@@ -84,7 +85,7 @@ Result<void> create(const CreateCommand& command) {
 int run_create(const CreateCommand& command) {
     const auto result = create(command);
     if (!result) return fail(result.error());
-    fmt::print("pool {} made on {}\n", command.name, fmt::join(command.devices, ", "));
+    stoa::print("pool {} made on {}\n", command.name, fmt::join(command.devices, ", "));
     return kOk;
 }
 

@@ -2,10 +2,8 @@
 // For users: docs/howto/stoa-pool.md.
 #include <CLI/CLI.hpp>
 
-#include <cstdio>
-#include <system_error>
-
 #include "apps/pool/commands.h"
+#include "base/output.h"
 
 namespace {
 
@@ -74,15 +72,9 @@ void declare_explain(CLI::App& app, Commands& commands) {
     command->callback([&commands] { commands.exit_code = run_explain(commands.explain); });
 }
 
-int cannot_print() {
-    std::fputs("stoa-pool: the output cannot be written\n", stderr);
-    return kFailed;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     CLI::App app("Makes, shows and checks pools that no other program has open.", "stoa-pool");
+    app.set_version_flag("--version", "stoa-pool " STOA_VERSION);
     app.require_subcommand(1);
     Commands commands;
     declare_create(app, commands);
@@ -94,11 +86,14 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? kOk : kFailed;
-    } catch (const std::system_error&) {
-        // The printing library throws when the output takes no more.
-        return cannot_print();
     }
-    // What was only buffered until now may still fail: no success without its output.
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return cannot_print();
     return commands.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const int exit_code = run(argc, argv);
+    // What was only buffered until now may still fail: no success without its output.
+    return stoa::finish_output("stoa-pool") ? exit_code : kFailed;
 }

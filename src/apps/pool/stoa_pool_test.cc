@@ -73,7 +73,7 @@ TEST_F(StoaPool, fsck_of_a_sound_pool) {
     EXPECT_EQ(run("fsck --data " + disk()), kOk);
     EXPECT_EQ(output_,
               "pool \"tank\" (a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf), generation 4, not closed\n"
-              "2 volumes, 1 snapshots, 0 being reclaimed, 1 damage ranges\n"
+              "2 volumes, 1 snapshot, 0 being reclaimed, 1 damage range\n"
               "4 data blocks, 12 nodes, 17 blocks allocated, 0 bad, 0 leaked\n"
               "5 blocks read and verified\n"
               "no problems\n");
@@ -193,6 +193,21 @@ TEST_F(StoaPool, data_of_others_is_named_and_does_not_come_back) {
     EXPECT_EQ(run("fsck " + two + " " + one), kOk) << output_;
     // Nothing that others find is left.
     EXPECT_EQ(std::system(("blkid -p " + two + " >/dev/null").c_str()) / 256, 2);
+}
+
+TEST_F(StoaPool, output_that_is_not_taken_is_a_failure) {
+    const std::string one = folder_ / "one";
+    ASSERT_EQ(run("create --name tank --size 1G " + one), kOk) << output_;
+    for (const std::string& command :
+         {"fsck " + disk(), "dump --nodes " + disk(), "info --json " + one, std::string("--help"),
+          std::string("--version"), std::string("info --help")}) {
+        // The "#" takes away what run() appends.
+        EXPECT_EQ(run(command + " 2>&1 >/dev/full #"), kFailed) << command;
+        EXPECT_EQ(output_, "stoa-pool: the output cannot be written\n");
+    }
+    EXPECT_EQ(run("info " + (folder_ / "none").string() + " 2>/dev/full #"), kFailed);
+    EXPECT_EQ(run("--version"), kOk);
+    EXPECT_EQ(output_.find("stoa-pool "), 0U) << output_;
 }
 
 TEST(Size, is_bytes_or_a_number_with_a_suffix) {

@@ -5,6 +5,7 @@
 
 #include "apps/pool/commands.h"
 #include "apps/pool/engine.h"
+#include "base/output.h"
 
 namespace stoa::apps::pool {
 
@@ -13,7 +14,7 @@ namespace {
 io::Task<Result<void>> open_and_act(Engine& engine, const PoolAction& action, int& exit_code) {
     stoa::pool::OpenOptions options;
     options.read_only = true;
-    options.events = [](const std::string& text) { fmt::print(stderr, "note: {}\n", text); };
+    options.events = [](const std::string& text) { stoa::print_error("note: {}\n", text); };
     CO_TRY_ASSIGN(auto pool, co_await stoa::pool::Pool::open(engine.executor(), engine.devices(),
                                                              std::move(options)));
     exit_code = co_await action(*pool);
