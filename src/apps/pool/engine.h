@@ -42,7 +42,7 @@ private:
 using PoolAction = std::function<io::Task<int>(stoa::pool::Pool& pool)>;
 
 // Opens the pool on `paths` read-only, runs `action`, closes the pool. Prints errors; returns the
-// exit code.
-int with_pool(const std::vector<std::string>& paths, const PoolAction& action);
+// exit code. `accept_missing`: although `paths` are not all of its devices.
+int with_pool(const std::vector<std::string>& paths, bool accept_missing, const PoolAction& action);
 
 }  // namespace stoa::apps::pool

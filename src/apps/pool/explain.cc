@@ -66,7 +66,7 @@ io::Task<int> explain(stoa::pool::Pool& pool, const ExplainCommand& command,
 int run_explain(const ExplainCommand& command) {
     const auto offset_bytes = parse_size(command.offset);
     if (!offset_bytes) return fail(offset_bytes.error());
-    return with_pool(command.devices,
+    return with_pool(command.devices, command.accept_missing_devices,
                      [&](stoa::pool::Pool& pool) { return explain(pool, command, *offset_bytes); });
 }
 

@@ -5,11 +5,12 @@
 
 #include "apps/pool/commands.h"
 #include "base/output.h"
+#include "base/utf8.h"
 
 namespace stoa::apps::pool {
 
 int fail(const Error& error) {
-    stoa::print_error("stoa-pool: {}\n", error.message());
+    stoa::print_error("stoa-pool: {}\n", to_plain_text(error.message()));
     return error.code() == ErrorCode::busy ? kInUse : kFailed;
 }
 

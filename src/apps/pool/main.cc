@@ -15,6 +15,11 @@ void add_devices(CLI::App& command, std::vector<std::string>& devices) {
         ->type_name("DEVICE");
 }
 
+void add_accept_missing(CLI::App& command, bool& accepts) {
+    command.add_flag("--accept-missing-devices", accepts,
+                     "Although devices of the pool are not given");
+}
+
 struct Commands {
     CreateCommand create;
     InfoCommand info;
@@ -38,6 +43,7 @@ void declare_create(CLI::App& app, Commands& commands) {
 void declare_info(CLI::App& app, Commands& commands) {
     CLI::App* command = app.add_subcommand("info", "Show a pool: devices, space, volumes");
     command->add_flag("--json", commands.info.json, "As one JSON object");
+    add_accept_missing(*command, commands.info.accept_missing_devices);
     add_devices(*command, commands.info.devices);
     command->callback([&commands] { commands.exit_code = run_info(commands.info); });
 }
@@ -68,6 +74,7 @@ void declare_explain(CLI::App& app, Commands& commands) {
         ->required();
     command->add_option("--offset", explain.offset, "Byte in the volume (K, M, G, T)")->required();
     command->add_flag("--json", explain.json, "As one JSON object");
+    add_accept_missing(*command, explain.accept_missing_devices);
     add_devices(*command, explain.devices);
     command->callback([&commands] { commands.exit_code = run_explain(commands.explain); });
 }

@@ -9,13 +9,17 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
 
 #include "apps/pool/commands.h"
 #include "apps/pool/json.h"
 #include "apps/pool/size.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "dataplane/pool/fsck/test_pool.h"
 
 namespace stoa::apps::pool {
@@ -208,6 +212,46 @@ TEST_F(StoaPool, output_that_is_not_taken_is_a_failure) {
     EXPECT_EQ(run("info " + (folder_ / "none").string() + " 2>/dev/full #"), kFailed);
     EXPECT_EQ(run("--version"), kOk);
     EXPECT_EQ(output_.find("stoa-pool "), 0U) << output_;
+}
+
+TEST_F(StoaPool, a_pool_is_shown_without_a_device_if_asked_for) {
+    const std::string one = folder_ / "one";
+    const std::string two = folder_ / "two";
+    ASSERT_EQ(run("create --name tank --size 1G " + one + " " + two), kOk) << output_;
+    EXPECT_EQ(run("info " + two), kFailed);
+    EXPECT_EQ(output_.find("stoa-pool: device 0 ("), 0U) << output_;
+    EXPECT_NE(output_.find(") of pool 'tank' is missing; give it, or open the pool without it\n"),
+              std::string::npos)
+        << output_;
+    EXPECT_EQ(run("info --accept-missing-devices " + two), kOk) << output_;
+    EXPECT_NE(output_.find("\ndevice      0 is missing ("), std::string::npos) << output_;
+    EXPECT_NE(output_.find("\ndevice      " + two + " ("), std::string::npos) << output_;
+    EXPECT_NE(output_.find(" on missing devices"), std::string::npos) << output_;
+    EXPECT_EQ(run("info --json --accept-missing-devices " + two), kOk) << output_;
+    EXPECT_NE(output_.find("\"name\":\"\",\"size_bytes\":0,\"missing\":true}"), std::string::npos)
+        << output_;
+    // Nothing was written: the other one is no stranger.
+    EXPECT_EQ(run("info " + one + " " + two), kOk) << output_;
+    EXPECT_EQ(output_.find("missing"), std::string::npos) << output_;
+    EXPECT_EQ(run("explain --volume none --offset 0 --accept-missing-devices " + two), kFailed);
+    EXPECT_NE(output_.find("none"), std::string::npos) << output_;
+}
+
+TEST_F(StoaPool, names_from_a_disk_do_not_act_on_the_terminal) {
+    const std::string one = folder_ / "one";
+    ASSERT_EQ(run("create --name tank --size 1G " + one), kOk) << output_;
+    std::fstream file(one, std::ios::in | std::ios::out | std::ios::binary);
+    std::array<char, 4096> block{};
+    file.read(block.data(), block.size());
+    const auto label = std::as_writable_bytes(std::span(block));
+    std::memcpy(block.data() + 128, "t\x1B[1m", 5);
+    store_le<uint32_t>(label.data() + 8, 0);
+    store_le(label.data() + 8, crc32c(label));
+    file.seekp(0);
+    file.write(block.data(), block.size());
+    file.close();
+    EXPECT_EQ(run("info " + one), kOk) << output_;
+    EXPECT_EQ(output_.find("pool        t?[1m ("), 0U) << output_;
 }
 
 TEST(Size, is_bytes_or_a_number_with_a_suffix) {

@@ -80,8 +80,9 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
         if (device.device == nullptr) {
             if (d < superblock.device_count && !options.accept_missing_devices) {
                 return Error(ErrorCode::invalid_argument,
-                             fmt::format("device {} ({}) of pool '{}' is missing", d,
-                                         superblock.devices[d].uuid.to_string(), known.name));
+                             fmt::format("device {} ({}) of pool '{}' is missing; give it, or open "
+                                         "the pool without it",
+                                         d, superblock.devices[d].uuid.to_string(), known.name));
             }
             continue;
         }
