@@ -1,5 +1,6 @@
 #include "dataplane/io/device_paths.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -39,10 +40,10 @@ Result<void> check_distinct(std::span<const std::string> paths) {
         const auto [first, is_new] = seen.try_emplace(identity(path), &path);
         if (is_new) continue;
         const std::string& other = *first->second;
+        const std::string both =
+            fmt::format("devices {} and {} are the same: give it once", other, path);
         return Error(ErrorCode::invalid_argument,
-                     other == path
-                         ? "device " + path + " is given twice"
-                         : "devices " + other + " and " + path + " are the same: give it once");
+                     other == path ? fmt::format("device {} is given twice", path) : both);
     }
     return {};
 }

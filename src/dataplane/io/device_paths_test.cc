@@ -30,8 +30,8 @@ TEST_F(DevicePathsTest, one_file_by_any_path_is_one_device) {
     const std::string two = path("two");
     const std::string link = path("link");
     const std::string twin = path("twin");
-    std::ofstream{one};
-    std::ofstream{two};
+    std::ofstream(one).close();
+    std::ofstream(two).close();
     std::filesystem::create_symlink(one, link);
     std::filesystem::create_hard_link(one, twin);
     EXPECT_EQ(refusal({}), "");
