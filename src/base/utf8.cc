@@ -1,5 +1,6 @@
 #include "base/utf8.h"
 
+#include <algorithm>
 #include <cstdint>
 
 namespace stoa {
@@ -24,15 +25,43 @@ size_t character_bytes(std::string_view text) {
     return overlong || surrogate || too_high ? 0 : length;
 }
 
+// Does a control character start valid `text`?
+bool is_control(std::string_view text) {
+    const auto first = static_cast<uint8_t>(text[0]);
+    if (first < 0x20 || first == 0x7F) return true;
+    return first == 0xC2 && text.size() > 1 && static_cast<uint8_t>(text[1]) < 0xA0;
+}
+
 }  // namespace
 
-bool is_utf8(std::string_view text) {
+bool is_utf8(std::string_view text) { return utf8_bytes(text) == text.size(); }
+
+size_t utf8_bytes(std::string_view text) {
+    size_t at = 0;
+    while (at < text.size()) {
+        const size_t bytes = character_bytes(text.substr(at));
+        if (bytes == 0) break;
+        at += bytes;
+    }
+    return at;
+}
+
+size_t find_control(std::string_view text) {
+    for (size_t at = 0; at < text.size(); ++at) {
+        if (is_control(text.substr(at))) return at;
+    }
+    return std::string_view::npos;
+}
+
+std::string to_plain_text(std::string_view text) {
+    std::string plain;
     while (!text.empty()) {
         const size_t bytes = character_bytes(text);
-        if (bytes == 0) return false;
-        text.remove_prefix(bytes);
+        if (bytes == 0 || is_control(text)) plain += '?';
+        else plain += text.substr(0, bytes);
+        text.remove_prefix(std::max<size_t>(bytes, 1));
     }
-    return true;
+    return plain;
 }
 
 std::string to_utf8(std::string_view bytes) {

@@ -28,5 +28,21 @@ TEST(Utf8Test, a_prefix_never_cuts_a_character) {
     EXPECT_EQ(utf8_prefix("\xE2\x82\xAC", 2), "");
 }
 
+TEST(Utf8Test, valid_bytes_end_at_the_first_that_is_no_character) {
+    EXPECT_EQ(utf8_bytes(""), 0U);
+    EXPECT_EQ(utf8_bytes("a\xE2\x82\xAC"), 4U);
+    EXPECT_EQ(utf8_bytes("a\xE2\x82"), 1U);
+    EXPECT_EQ(utf8_bytes("\xFF"), 0U);
+}
+
+TEST(Utf8Test, control_characters_are_found_and_not_shown) {
+    EXPECT_EQ(find_control("a b\xC2\xA0"), std::string_view::npos);
+    EXPECT_EQ(find_control("ab\t"), 2U);
+    EXPECT_EQ(find_control("a\x7F"), 1U);
+    EXPECT_EQ(find_control("a\xC2\x80"), 1U);
+    EXPECT_EQ(to_plain_text("a\x1B[1m\xC2\x9F\xE2\x82\xAC\xFF"), "a?[1m?\xE2\x82\xAC?");
+    EXPECT_EQ(to_plain_text("\xE2\x82"), "??");
+}
+
 }  // namespace
 }  // namespace stoa

@@ -263,7 +263,7 @@ TEST_F(ForeignTest, holes_and_dirty_bitmaps_of_qemu_are_seen) {
     create.start();
     EXPECT_FALSE(create.wait_until_it_listens());  // it has ended
     ServerProcess bitmap({"qemu-img", "bitmap", "--add", "-f", "qcow2", file("disk"), "b0"},
-                         "none");
+                         file("bitmap"));
     bitmap.start();
     EXPECT_FALSE(bitmap.wait_until_it_listens());
     serve({"qemu-nbd", "-k", socket(), "-t", "-f", "qcow2", "-B", "b0", file("disk")});

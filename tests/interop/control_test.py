@@ -69,6 +69,40 @@ class ControlTest(unittest.TestCase):
         self.assertEqual(one, two)
         self.assertEqual(len(self.daemon.call("volume.list", pool="tank")["volumes"]), 1)
 
+    def test_a_device_given_twice_is_named_at_once(self):
+        path = self.daemon.file("one.img")
+        os.symlink(path, self.daemon.file("link.img"))
+        specs = [{"path": path, "create_bytes": GIB}, {"path": self.daemon.file("link.img")}]
+        begin = time.monotonic()
+        with self.assertRaises(CallError) as error:
+            self.daemon.call("pool.create", name="twice", devices=specs)
+        self.assertEqual(error.exception.code, "invalid_argument")
+        self.assertIn("are the same", str(error.exception))
+        self.assertFalse(os.path.exists(path))
+        self.daemon.call("pool.create", name="once", devices=specs[:1])
+        with self.assertRaises(CallError) as error:
+            self.daemon.call("pool.add_device", pool="once", device=specs[1])
+        self.assertIn("are the same", str(error.exception))
+        self.assertLess(time.monotonic() - begin, 4)
+
+    def test_data_of_others_is_named_and_does_not_come_back(self):
+        paths = [self.daemon.file("one.img"), self.daemon.file("two.img")]
+        for path in paths:
+            with open(path, "wb") as file:
+                file.truncate(256 * MIB)
+            run("mkfs.ext4", "-q", "-F", path)
+        with self.assertRaises(CallError) as error:
+            self.daemon.call("pool.create", name="p", devices=[{"path": paths[0]}])
+        self.assertEqual(error.exception.code, "already_exists")
+        self.assertIn("file system ext4", str(error.exception))
+        self.daemon.call("pool.create", name="p", devices=[{"path": paths[0]}], force=True)
+        with self.assertRaises(CallError) as error:
+            self.daemon.call("pool.add_device", pool="p", device={"path": paths[1]})
+        self.assertIn("file system ext4", str(error.exception))
+        self.daemon.call("pool.add_device", pool="p", device={"path": paths[1]}, force=True)
+        for path in paths:
+            self.assertEqual(subprocess.run(["blkid", "-p", path], check=False).returncode, 2)
+
     def test_a_pool_that_could_not_be_made_leaves_nothing(self):
         path = self.daemon.file("small.img")
         with self.assertRaises(CallError) as error:

@@ -1,11 +1,13 @@
 // stoa-sim: runs the simulation outside the tests: one seed again, many seeds for some minutes, the
 // exhaustive search, one must-have sequence, or the hunt for one mutant.
 //
-// Exit: 0 well (with --mutant: caught), 1 not, 2 wrong use. What was found is printed as
+// Exit: 0 well (with --mutant: caught), 1 not, or its output is not taken, 2 wrong use. What was
+// found is printed as
 // "<oracle>: <message>"; a check of the engine that aborts prints the command that repeats it.
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -14,8 +16,10 @@
 #include <cstring>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/mutant.h"
+#include "base/output.h"
 #include "tests/sim/exhaustive.h"
 #include "tests/sim/sequences.h"
 #include "tests/sim/sim_runner.h"
@@ -25,13 +29,23 @@ namespace {
 
 constexpr const char* kUsage =
     "stoa-sim --seed N [--seeds N] [--operations N] [--verbose]\n"
-    "stoa-sim --minutes N [--seed N] [--operations N]\n"
+    "stoa-sim --minutes N [--seed N] [--operations N] [--verbose]\n"
     "stoa-sim --exhaustive LENGTH [--budget-seconds N]\n"
     "stoa-sim --sequence NAME|all [--budget-seconds N]\n"
-    "stoa-sim --mutant N [--budget-seconds N]\n";
+    "stoa-sim --mutant N [--budget-seconds N]\n"
+    "stoa-sim --help | --version\n";
+
+[[noreturn]] void wrong_use(const std::string& why) {
+    print_error("stoa-sim: {}\n{}", why, kUsage);
+    std::exit(2);
+}
 
 struct Arguments {
     std::map<std::string, std::string> values;
+
+    // Ends the program if the words are not what kUsage says.
+    static Arguments parse(int count, char** words);
+
     [[nodiscard]] bool has(const std::string& name) const { return values.contains(name); }
     [[nodiscard]] uint64_t number(const std::string& name, uint64_t otherwise) const {
         const auto at = values.find(name);
@@ -40,12 +54,45 @@ struct Arguments {
         const std::string& text = at->second;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
         if (error != std::errc() || end != text.data() + text.size()) {
-            std::fputs(kUsage, stderr);
-            std::exit(2);
+            wrong_use(fmt::format("--{} {}: not a number", name, text));
         }
+        if (value == 0 && name != "seed") wrong_use(fmt::format("--{} 0: at least 1", name));
         return value;
     }
 };
+
+Arguments Arguments::parse(int count, char** words) {
+    // Each mode with what goes with it; the first one that is given decides.
+    static const std::vector<std::vector<std::string>> kModes = {
+        {"help"},
+        {"version"},
+        {"mutant", "budget-seconds"},
+        {"exhaustive", "budget-seconds"},
+        {"sequence", "budget-seconds"},
+        {"minutes", "seed", "operations", "verbose"},
+        {"seed", "seeds", "operations", "verbose"}};
+    Arguments arguments;
+    for (int i = 1; i < count; ++i) {
+        const std::string word = words[i];
+        const std::string name = word.starts_with("--") ? word.substr(2) : "";
+        const auto knows = [&name](const auto& mode) { return std::ranges::count(mode, name) > 0; };
+        if (std::ranges::none_of(kModes, knows)) wrong_use(fmt::format("unknown: {}", word));
+        const bool flag = name == "verbose" || name == "help" || name == "version";
+        if (!flag && i + 1 == count) wrong_use(fmt::format("{} needs a value", word));
+        if (!arguments.values.emplace(name, flag ? "" : words[++i]).second) {
+            wrong_use(fmt::format("{} is given twice", word));
+        }
+    }
+    const auto mode = std::ranges::find_if(
+        kModes, [&arguments](const auto& each) { return arguments.has(each.front()); });
+    if (mode == kModes.end()) wrong_use("nothing to do is given");
+    for (const auto& [name, value] : arguments.values) {
+        if (std::ranges::count(*mode, name) == 0) {
+            wrong_use(fmt::format("--{} does not go with --{}", name, mode->front()));
+        }
+    }
+    return arguments;
+}
 
 // What runs now; printed when the engine aborts or stands still.
 char now_running[256] = "stoa-sim";
@@ -139,11 +186,11 @@ int run_seeds(const Arguments& arguments) {
         std::fflush(stdout);
         if (timed) break;
     }
-    std::printf("%s\n", fmt::format("{} seeds, {} operations, {} host crashes, {} process crashes, "
-                                    "{} of them in recovery, {} failed",
-                                    done, total.operations, total.host_crashes,
-                                    total.process_crashes, total.recovery_crashes, failed)
-                            .c_str());
+    print("{}, {}, {}, {}, {} of them in recovery, {} failed\n", count_of(done, "seed"),
+          count_of(total.operations, "operation"),
+          count_of(total.host_crashes, "host crash", "host crashes"),
+          count_of(total.process_crashes, "process crash", "process crashes"),
+          total.recovery_crashes, failed);
     return failed == 0 ? 0 : 1;
 }
 
@@ -185,7 +232,7 @@ int hunt_mutant(int number, double seconds) {
         if (!searched && seeds_catch(60)) return 0;
     }
     for (size_t length = 1; length <= 2 && !clock.over(); ++length) {
-        set_running(fmt::format("stoa-sim --mutant {} --exhaustive {}", number, length));
+        set_running(fmt::format("STOA_MUTANT={} stoa-sim --exhaustive {}", number, length));
         const ExhaustiveResult result =
             run_exhaustive({.length = length, .seconds_max = std::min(clock.left(), seconds / 4)});
         if (result.verdict.failed()) return caught(result.verdict);
@@ -196,16 +243,9 @@ int hunt_mutant(int number, double seconds) {
 }
 
 int run(int count, char** words) {
-    Arguments arguments;
-    for (int i = 1; i < count; ++i) {
-        const std::string word = words[i];
-        if (!word.starts_with("--")) {
-            std::fputs(kUsage, stderr);
-            return 2;
-        }
-        const bool flag = word == "--verbose" || i + 1 == count;
-        arguments.values[word.substr(2)] = flag ? "" : words[++i];
-    }
+    const Arguments arguments = Arguments::parse(count, words);
+    if (arguments.has("help")) return print("{}", kUsage), 0;
+    if (arguments.has("version")) return print("stoa-sim {}\n", STOA_VERSION), 0;
     std::signal(SIGABRT, say_and_die);
     std::signal(SIGSEGV, say_and_die);
     std::signal(SIGALRM, say_and_die);
@@ -218,12 +258,13 @@ int run(int count, char** words) {
         return run_exhaustively(arguments.number("exhaustive", 2), seconds);
     }
     if (arguments.has("sequence")) return run_sequences(arguments.values.at("sequence"), seconds);
-    if (arguments.has("seed") || arguments.has("minutes")) return run_seeds(arguments);
-    std::fputs(kUsage, stderr);
-    return 2;
+    return run_seeds(arguments);
 }
 
 }  // namespace
 }  // namespace stoa::simtest
 
-int main(int count, char** words) { return stoa::simtest::run(count, words); }
+int main(int count, char** words) {
+    const int exit_code = stoa::simtest::run(count, words);
+    return stoa::finish_output("stoa-sim") ? exit_code : 1;
+}

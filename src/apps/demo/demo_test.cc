@@ -133,6 +133,19 @@ TEST_F(StoaDemo, shows_everything_and_leaves_nothing_behind) {
     EXPECT_TRUE(leaves_nothing(tour.output));
 }
 
+TEST_F(StoaDemo, output_that_nobody_takes_ends_it_and_leaves_nothing_behind) {
+    const std::string line = std::string(std::getenv("STOA_PROGRAM")) + " ";
+    for (const char* arguments : {"", "--help", "--version"}) {
+        auto finished = run_program({"/usr/bin/env", "TMPDIR=" + folder_.string(), "/bin/sh", "-c",
+                                     line + arguments + " >/dev/full"});
+        ASSERT_TRUE(finished.ok());
+        EXPECT_EQ(finished->exit_code, 1) << arguments;
+        EXPECT_NE(finished->output.find("the output cannot be written"), std::string::npos);
+        EXPECT_TRUE(std::filesystem::is_empty(folder_));
+    }
+    EXPECT_EQ(run({"--version"}).output.find("stoa-demo "), 0U);
+}
+
 TEST_F(StoaDemo, a_failed_check_ends_it_with_its_reason_and_leaves_nothing_behind) {
     const Finished tour = run({"--tool", "/bin/false"});
     EXPECT_EQ(tour.exit_code, 1);

@@ -8,6 +8,7 @@
 
 #include "apps/demo/steps.h"
 #include "apps/demo/writer.h"
+#include "base/output.h"
 
 namespace stoa::apps::demo {
 namespace {
@@ -45,11 +46,12 @@ Result<int> run(const std::string& tool) {
     TRY_ASSIGN(const auto workspace, Workspace::create());
     TRY_ASSIGN(const auto reactor, io::Reactor::create());
     Tour tour(*reactor, *workspace, own_path(), tool);
-    fmt::print("A tour of Stoa's storage engine on real files, in {}.\n", workspace->folder());
+    stoa::print("A tour of Stoa's storage engine on real files, in {}.\n", workspace->folder());
     const uint64_t started_ns = tour.now_ns();
     TRY(reactor->run(run_tour(tour)));
-    fmt::print("\nThe tour is over: {} checks, all good, in {:.1f} s.\n", tour.narrator.checks(),
-               static_cast<double>(tour.now_ns() - started_ns) / 1e9);
+    stoa::print("\nThe tour is over: {}, all good, in {:.1f} s.\n",
+                count_of(static_cast<uint64_t>(tour.narrator.checks()), "check"),
+                static_cast<double>(tour.now_ns() - started_ns) / 1e9);
     return 0;
 }
 
@@ -57,17 +59,14 @@ int run_and_tell(const std::string& tool) {
     const auto result =
         run(tool.empty() ? find_tool(own_path()) : std::filesystem::absolute(tool).string());
     if (result.ok()) return *result;
-    fmt::print(stderr, "stoa-demo: FAILED: {}\n", result.error().message());
+    stoa::print_error("stoa-demo: FAILED: {}\n", result.error().message());
     return 1;
 }
 
-}  // namespace
-}  // namespace stoa::apps::demo
-
-int main(int argc, char** argv) {
-    using namespace stoa::apps::demo;
+int run_command_line(int argc, char** argv) {
     CLI::App app("A tour of the storage engine on real files; takes about half a minute.",
                  "stoa-demo");
+    app.set_version_flag("--version", "stoa-demo " STOA_VERSION);
     std::string tool;
     app.add_option("--tool", tool, "Path of stoa-pool");
     CLI::App* writer = app.add_subcommand("writer", "The process that is killed")->group("");
@@ -81,4 +80,12 @@ int main(int argc, char** argv) {
         return app.exit(error) == 0 ? 0 : 1;
     }
     return writer->parsed() ? run_writer(options) : run_and_tell(tool);
+}
+
+}  // namespace
+}  // namespace stoa::apps::demo
+
+int main(int argc, char** argv) {
+    const int exit_code = stoa::apps::demo::run_command_line(argc, argv);
+    return stoa::finish_output("stoa-demo") ? exit_code : 1;
 }

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "base/output.h"
+
 namespace stoa::apps::demo {
 
 namespace {
@@ -16,7 +18,7 @@ void remember(int number) { caught_signal = number; }
 
 // A reader that went away is no reason to stop before everything is cleaned up.
 void print(const std::string& text) {
-    std::fputs(text.c_str(), stdout);
+    write_text(stdout, text);
     std::fflush(stdout);
 }
 
@@ -54,6 +56,7 @@ Result<void> Narrator::check(bool good, std::string_view what, std::string_view 
         const int number = caught_signal;
         return Error(ErrorCode::cancelled, fmt::format("stopped by signal {}", number));
     }
+    if (std::ferror(stdout) != 0) return Error(ErrorCode::io, "the output cannot be written");
     if (!good) {
         return Error(ErrorCode::corrupt,
                      seen.empty() ? fmt::format("expected that {}; it is not so", what)

@@ -19,7 +19,8 @@ public:
     void say(std::string_view text);
     // A command, as one would type it, and what it printed.
     void show_command(std::string_view command, std::string_view output);
-    // Prints "ok: what". Errors: corrupt ("expected that `what`", with `seen`), cancelled (signal).
+    // Prints "ok: what". Errors: corrupt ("expected that `what`", with `seen`), cancelled (signal),
+    // io (nothing printed is read any more).
     Result<void> check(bool good, std::string_view what, std::string_view seen = "");
     [[nodiscard]] int checks() const { return checks_; }
 

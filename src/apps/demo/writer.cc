@@ -11,6 +11,7 @@
 #include "apps/demo/content.h"
 #include "apps/demo/engine.h"
 #include "apps/demo/history.h"
+#include "base/output.h"
 
 namespace stoa::apps::demo {
 
@@ -94,7 +95,7 @@ io::Task<Result<void>> run(Engine& engine, const WriterOptions& options) {
 }
 
 int failed(const Error& error) {
-    fmt::print(stderr, "stoa-demo writer: {}\n", error.message());
+    stoa::print_error("stoa-demo writer: {}\n", error.message());
     return 1;
 }
 

@@ -29,6 +29,7 @@ int run_create(const CreateCommand& command);
 
 struct InfoCommand {
     bool json = false;
+    bool accept_missing_devices = false;
     std::vector<std::string> devices;
 };
 int run_info(const InfoCommand& command);
@@ -52,6 +53,7 @@ struct ExplainCommand {
     std::string volume;  // name, or uuid of a volume or snapshot
     std::string offset;
     bool json = false;
+    bool accept_missing_devices = false;
     std::vector<std::string> devices;
 };
 int run_explain(const ExplainCommand& command);

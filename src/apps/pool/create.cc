@@ -10,12 +10,12 @@
 #include "apps/pool/commands.h"
 #include "apps/pool/engine.h"
 #include "apps/pool/size.h"
+#include "base/output.h"
+#include "dataplane/io/device_paths.h"
 
 namespace stoa::apps::pool {
 
 namespace {
-
-constexpr size_t kPoolNameBytesMax = 31;
 
 // Files made by this command; removed again unless it succeeds.
 class NewFiles {
@@ -59,16 +59,12 @@ Result<void> make_files(const CreateCommand& command, NewFiles& files) {
         return Error(ErrorCode::invalid_argument,
                      fmt::format("size {} is not a multiple of 4096 bytes", command.size));
     }
+    TRY(io::check_distinct(command.devices));
     for (const std::string& path : command.devices) TRY(files.make(path, size_bytes));
     return {};
 }
 
 Result<void> create(const CreateCommand& command) {
-    if (command.name.empty() || command.name.size() > kPoolNameBytesMax) {
-        return Error(ErrorCode::invalid_argument,
-                     fmt::format("pool name \"{}\" has {} bytes, allowed are 1 to {}", command.name,
-                                 command.name.size(), kPoolNameBytesMax));
-    }
     NewFiles files;
     if (!command.size.empty()) TRY(make_files(command, files));
     {
@@ -76,6 +72,7 @@ Result<void> create(const CreateCommand& command) {
         stoa::pool::CreateOptions options;
         options.name = command.name;
         options.force = command.force;
+        options.foreign = &engine->foreign();
         TRY(engine->run(
             stoa::pool::Pool::create(engine->executor(), engine->devices(), std::move(options))));
     }
@@ -88,7 +85,7 @@ Result<void> create(const CreateCommand& command) {
 int run_create(const CreateCommand& command) {
     const auto result = create(command);
     if (!result) return fail(result.error());
-    fmt::print("pool {} made on {}\n", command.name, fmt::join(command.devices, ", "));
+    stoa::print("pool {} made on {}\n", command.name, fmt::join(command.devices, ", "));
     return kOk;
 }
 

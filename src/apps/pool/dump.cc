@@ -8,6 +8,7 @@
 #include "apps/pool/commands.h"
 #include "apps/pool/files.h"
 #include "apps/pool/json.h"
+#include "base/output.h"
 #include "dataplane/pool/fsck/journal.h"
 #include "dataplane/pool/fsck/objects.h"
 #include "dataplane/pool/fsck/records.h"
@@ -20,7 +21,7 @@ namespace stoa::apps::pool {
 namespace {
 
 JsonObject line(std::string_view type) { return std::move(JsonObject().add("type", type)); }
-void print(const JsonObject& object) { fmt::print("{}\n", object.text()); }
+void print(const JsonObject& object) { stoa::print("{}\n", object.text()); }
 
 std::string entry_json(const fsck::Entry& entry) {
     JsonObject json;

@@ -2,13 +2,16 @@
 
 #include <utility>
 
+#include "dataplane/io/blkid/signatures.h"
 #include "dataplane/io/device_file.h"
+#include "dataplane/io/device_paths.h"
 #include "dataplane/io/reactor.h"
 
 namespace stoa::apps::pool {
 
 struct Engine::Parts {
     std::unique_ptr<io::Reactor> reactor;
+    std::unique_ptr<io::blkid::Signatures> signatures;
     std::vector<std::unique_ptr<io::Device>> devices;
 };
 
@@ -20,8 +23,10 @@ Engine::~Engine() {
 
 Result<std::unique_ptr<Engine>> Engine::open(const std::vector<std::string>& paths,
                                              bool read_only) {
+    TRY(io::check_distinct(paths));
     auto parts = std::make_unique<Parts>();
     TRY_ASSIGN(parts->reactor, io::Reactor::create());
+    parts->signatures = std::make_unique<io::blkid::Signatures>(*parts->reactor);
     auto engine = std::unique_ptr<Engine>(new Engine(std::move(parts)));
     for (const std::string& path : paths) {
         io::DeviceFileOptions options;
@@ -33,6 +38,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::vector<std::string>& pat
 }
 
 io::Executor& Engine::executor() { return *parts_->reactor; }
+
+io::ForeignData& Engine::foreign() { return *parts_->signatures; }
 
 std::vector<io::Device*> Engine::devices() const {
     std::vector<io::Device*> devices;

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "dataplane/io/device.h"
 #include "dataplane/io/executor.h"
+#include "dataplane/io/foreign_data.h"
 #include "dataplane/io/task.h"
 #include "dataplane/pool/pool.h"
 
@@ -25,6 +26,8 @@ public:
     ~Engine();
 
     [[nodiscard]] io::Executor& executor();
+    // What others left on devices.
+    [[nodiscard]] io::ForeignData& foreign();
     [[nodiscard]] std::vector<io::Device*> devices() const;
     // Runs the loop until the task has ended.
     Result<void> run(io::Task<Result<void>> task);
@@ -39,7 +42,7 @@ private:
 using PoolAction = std::function<io::Task<int>(stoa::pool::Pool& pool)>;
 
 // Opens the pool on `paths` read-only, runs `action`, closes the pool. Prints errors; returns the
-// exit code.
-int with_pool(const std::vector<std::string>& paths, const PoolAction& action);
+// exit code. `accept_missing`: although `paths` are not all of its devices.
+int with_pool(const std::vector<std::string>& paths, bool accept_missing, const PoolAction& action);
 
 }  // namespace stoa::apps::pool

@@ -7,6 +7,7 @@
 #include "apps/pool/engine.h"
 #include "apps/pool/json.h"
 #include "apps/pool/size.h"
+#include "base/output.h"
 
 namespace stoa::apps::pool {
 
@@ -36,17 +37,17 @@ void print_json(const stoa::pool::BlockExplanation& block, uint64_t offset_bytes
     json.add("address", block.address).add("birth", block.birth);
     json.add("crc", fmt::format("{:08x}", block.crc)).add("device", block.device);
     json.add("device_offset", block.device_offset_bytes).add("checksum_ok", block.checksum_ok);
-    fmt::print("{}\n", json.add("shared_with", shared).text());
+    stoa::print("{}\n", json.add("shared_with", shared).text());
 }
 
 void print_text(const stoa::pool::BlockExplanation& block, uint64_t offset_bytes) {
-    fmt::print("offset      {} (block {})\n", offset_bytes, offset_bytes / 4096);
-    fmt::print("kind        {}, born in epoch {}\n", kind_name(block.kind), block.birth);
+    stoa::print("offset      {} (block {})\n", offset_bytes, offset_bytes / 4096);
+    stoa::print("kind        {}, born in epoch {}\n", kind_name(block.kind), block.birth);
     if (block.kind != block::ExtentKind::data) return;
-    fmt::print("address     {}\n", block.address);
-    fmt::print("device      {} at byte {}\n", block.device, block.device_offset_bytes);
-    fmt::print("checksum    {:08x}, {}\n", block.crc, block.checksum_ok ? "good" : "does not fit");
-    for (const Uuid& uuid : block.shared_with) fmt::print("shared with {}\n", uuid.to_string());
+    stoa::print("address     {}\n", block.address);
+    stoa::print("device      {} at byte {}\n", block.device, block.device_offset_bytes);
+    stoa::print("checksum    {:08x}, {}\n", block.crc, block.checksum_ok ? "good" : "does not fit");
+    for (const Uuid& uuid : block.shared_with) stoa::print("shared with {}\n", uuid.to_string());
 }
 
 io::Task<int> explain(stoa::pool::Pool& pool, const ExplainCommand& command,
@@ -65,7 +66,7 @@ io::Task<int> explain(stoa::pool::Pool& pool, const ExplainCommand& command,
 int run_explain(const ExplainCommand& command) {
     const auto offset_bytes = parse_size(command.offset);
     if (!offset_bytes) return fail(offset_bytes.error());
-    return with_pool(command.devices,
+    return with_pool(command.devices, command.accept_missing_devices,
                      [&](stoa::pool::Pool& pool) { return explain(pool, command, *offset_bytes); });
 }
 

@@ -4,11 +4,13 @@
 #include <cstdio>
 
 #include "apps/pool/commands.h"
+#include "base/output.h"
+#include "base/utf8.h"
 
 namespace stoa::apps::pool {
 
 int fail(const Error& error) {
-    fmt::print(stderr, "stoa-pool: {}\n", error.message());
+    stoa::print_error("stoa-pool: {}\n", to_plain_text(error.message()));
     return error.code() == ErrorCode::busy ? kInUse : kFailed;
 }
 

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "dataplane/io/device_paths.h"
+
 namespace stoa::apps::pool {
 
 namespace {
@@ -67,6 +69,7 @@ bool FileSource::read(uint64_t offset_bytes, MutableBytes into) {
 }
 
 Result<Files> open_files(const std::vector<std::string>& paths, bool lock) {
+    TRY(io::check_distinct(paths));
     Files files;
     for (const std::string& path : paths) {
         TRY_ASSIGN(auto file, FileSource::open(path, lock));

@@ -11,6 +11,7 @@
 #include "apps/pool/commands.h"
 #include "apps/pool/files.h"
 #include "apps/pool/json.h"
+#include "base/output.h"
 
 namespace stoa::apps::pool {
 
@@ -56,12 +57,12 @@ void print_json(const fsck::Report& report) {
     all.add("problem_count", report.problem_count).add("problems", report.problems);
     all.add("repairable_count", report.repairable_count).add("repairable", report.repairable);
     all.add("notes", report.notes).raw("counts", counts.text());
-    fmt::print("{}\n", all.text());
+    stoa::print("{}\n", all.text());
 }
 
 void print_lines(const char* kind, const std::vector<std::string>& lines, uint64_t count) {
-    for (const std::string& line : lines) fmt::print("{}: {}\n", kind, line);
-    if (count > lines.size()) fmt::print("{}: {} more\n", kind, count - lines.size());
+    for (const std::string& line : lines) stoa::print("{}: {}\n", kind, line);
+    if (count > lines.size()) stoa::print("{}: {} more\n", kind, count - lines.size());
 }
 
 void print_text(const fsck::Report& report) {
@@ -70,20 +71,26 @@ void print_text(const fsck::Report& report) {
     print_lines("note", report.notes, report.notes.size());
     if (!report.is_pool) return;
     const fsck::Counts& c = report.counts;
-    fmt::print("pool {} ({}), generation {}, {}\n", JsonObject::quote(report.pool_name),
-               report.pool.to_string(), report.generation,
-               report.closed_cleanly ? "closed cleanly" : "not closed");
-    fmt::print("{} volumes, {} snapshots, {} being reclaimed, {} damage ranges\n", c.volumes,
-               c.snapshots, c.orphans, c.damage_ranges);
-    fmt::print("{} data blocks, {} nodes, {} blocks allocated, {} bad, {} leaked\n", c.data_blocks,
-               c.nodes, c.allocated_blocks, c.bad_blocks, c.leaked_blocks);
+    stoa::print("pool {} ({}), generation {}, {}\n", JsonObject::quote(report.pool_name),
+                report.pool.to_string(), report.generation,
+                report.closed_cleanly ? "closed cleanly" : "not closed");
+    stoa::print("{}, {}, {} being reclaimed, {}\n", count_of(c.volumes, "volume"),
+                count_of(c.snapshots, "snapshot"), c.orphans,
+                count_of(c.damage_ranges, "damage range"));
+    stoa::print("{}, {}, {} allocated, {} bad, {} leaked\n", count_of(c.data_blocks, "data block"),
+                count_of(c.nodes, "node"), count_of(c.allocated_blocks, "block"), c.bad_blocks,
+                c.leaked_blocks);
     if (report.journal_pending) {
-        fmt::print("{} commits with {} records wait in the journal for the next start\n", c.commits,
-                   c.records);
+        stoa::print("{} with {} {} in the journal for the next start\n",
+                    count_of(c.commits, "commit"), count_of(c.records, "record"),
+                    c.commits == 1 ? "waits" : "wait");
     }
-    if (c.data_verified > 0) fmt::print("{} blocks read and verified\n", c.data_verified);
-    if (report.clean()) fmt::print("no problems\n");
-    else fmt::print("{} problems, {} repairable\n", report.problem_count, report.repairable_count);
+    if (c.data_verified > 0)
+        stoa::print("{} read and verified\n", count_of(c.data_verified, "block"));
+    if (report.clean()) stoa::print("no problems\n");
+    else
+        stoa::print("{}, {} repairable\n", count_of(report.problem_count, "problem"),
+                    report.repairable_count);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include "apps/pool/engine.h"
 #include "apps/pool/json.h"
 #include "apps/pool/size.h"
+#include "base/output.h"
+#include "base/utf8.h"
 
 namespace stoa::apps::pool {
 
@@ -58,36 +60,50 @@ void print_json(const stoa::pool::Pool& pool) {
     json.add("incarnation", info.incarnation).add("region_blocks", info.region_blocks);
     json.raw("space", space_json(info.space)).raw("devices", json_array(devices));
     json.raw("volumes", json_array(volumes)).raw("snapshots", json_array(snapshots));
-    fmt::print("{}\n", json.text());
+    stoa::print("{}\n", json.text());
+}
+
+void print_devices(const stoa::pool::PoolInfo& info) {
+    for (size_t i = 0; i < info.devices.size(); ++i) {
+        const auto& device = info.devices[i];
+        if (device.name.empty()) {
+            stoa::print("device      {} is missing ({})\n", i, device.uuid.to_string());
+            continue;
+        }
+        stoa::print("device      {} ({}) {}{}\n", device.name, device.uuid.to_string(),
+                    format_size(device.size_bytes),
+                    device.missing
+                        ? ", was away: not up to date until the pool is opened for writing"
+                        : "");
+    }
 }
 
 void print_text(const stoa::pool::Pool& pool) {
     const stoa::pool::PoolInfo info = pool.info();
-    fmt::print("pool        {} ({})\n", info.name, info.uuid.to_string());
-    fmt::print("state       generation {}, incarnation {}\n", info.generation, info.incarnation);
-    if (!info.read_only_reason.empty()) fmt::print("read-only   {}\n", info.read_only_reason);
+    stoa::print("pool        {} ({})\n", to_plain_text(info.name), info.uuid.to_string());
+    stoa::print("state       generation {}, incarnation {}\n", info.generation, info.incarnation);
+    if (!info.read_only_reason.empty()) stoa::print("read-only   {}\n", info.read_only_reason);
     const auto blocks = [](uint64_t count) { return format_size(count * kBlockBytes); };
     const stoa::pool::SpaceInfo& space = info.space;
-    fmt::print("space       {} total, {} free ({} of it reserved)\n", blocks(space.total),
-               blocks(space.free), blocks(space.reserve));
-    fmt::print("used        {} data, {} map, {} system, {} freed soon, {} bad{}\n",
-               blocks(space.data), blocks(space.nodes), blocks(space.system),
-               blocks(space.quarantine), blocks(space.bad),
-               space.settling ? "; deletions are still running" : "");
-    for (const auto& device : info.devices) {
-        fmt::print("device      {} ({}) {}{}\n", device.name, device.uuid.to_string(),
-                   format_size(device.size_bytes), device.missing ? ", missing" : "");
-    }
+    stoa::print("space       {} total, {} free ({} of it reserved)\n", blocks(space.total),
+                blocks(space.free), blocks(space.reserve));
+    stoa::print("used        {} data, {} map, {} system, {} freed soon, {} bad{}\n",
+                blocks(space.data), blocks(space.nodes), blocks(space.system),
+                blocks(space.quarantine), blocks(space.bad),
+                space.settling ? "; deletions are still running" : "");
+    if (space.away > 0) stoa::print("away        {} free on missing devices\n", blocks(space.away));
+    print_devices(info);
     for (const auto& volume : pool.volumes()) {
-        fmt::print("volume      {} ({}) {}, {} mapped, {} snapshots{}{}\n", volume.name,
-                   volume.uuid.to_string(), format_size(volume.size_bytes),
-                   format_size(volume.mapped_bytes), volume.snapshot_count,
-                   volume.is_protected ? ", protected" : "",
-                   volume.deleting ? ", being deleted" : "");
+        stoa::print("volume      {} ({}) {}, {} mapped, {}{}{}\n", to_plain_text(volume.name),
+                    volume.uuid.to_string(), format_size(volume.size_bytes),
+                    format_size(volume.mapped_bytes), count_of(volume.snapshot_count, "snapshot"),
+                    volume.is_protected ? ", protected" : "",
+                    volume.deleting ? ", being deleted" : "");
         for (const auto& snapshot : pool.snapshots(volume.uuid)) {
-            fmt::print("  snapshot  {} ({}) {}, {} clones{}\n", snapshot.name,
-                       snapshot.uuid.to_string(), format_size(snapshot.size_bytes),
-                       snapshot.clones.size(), snapshot.deleting ? ", being deleted" : "");
+            stoa::print("  snapshot  {} ({}) {}, {}{}\n", to_plain_text(snapshot.name),
+                        snapshot.uuid.to_string(), format_size(snapshot.size_bytes),
+                        count_of(snapshot.clones.size(), "clone"),
+                        snapshot.deleting ? ", being deleted" : "");
         }
     }
 }
@@ -101,7 +117,7 @@ io::Task<int> show(stoa::pool::Pool& pool, bool json) {
 }  // namespace
 
 int run_info(const InfoCommand& command) {
-    return with_pool(command.devices,
+    return with_pool(command.devices, command.accept_missing_devices,
                      [&](stoa::pool::Pool& pool) { return show(pool, command.json); });
 }
 

@@ -2,10 +2,8 @@
 // For users: docs/howto/stoa-pool.md.
 #include <CLI/CLI.hpp>
 
-#include <cstdio>
-#include <system_error>
-
 #include "apps/pool/commands.h"
+#include "base/output.h"
 
 namespace {
 
@@ -15,6 +13,11 @@ void add_devices(CLI::App& command, std::vector<std::string>& devices) {
     command.add_option("devices", devices, "Files or block devices of the pool, in any order")
         ->required()
         ->type_name("DEVICE");
+}
+
+void add_accept_missing(CLI::App& command, bool& accepts) {
+    command.add_flag("--accept-missing-devices", accepts,
+                     "Although devices of the pool are not given");
 }
 
 struct Commands {
@@ -40,6 +43,7 @@ void declare_create(CLI::App& app, Commands& commands) {
 void declare_info(CLI::App& app, Commands& commands) {
     CLI::App* command = app.add_subcommand("info", "Show a pool: devices, space, volumes");
     command->add_flag("--json", commands.info.json, "As one JSON object");
+    add_accept_missing(*command, commands.info.accept_missing_devices);
     add_devices(*command, commands.info.devices);
     command->callback([&commands] { commands.exit_code = run_info(commands.info); });
 }
@@ -70,19 +74,14 @@ void declare_explain(CLI::App& app, Commands& commands) {
         ->required();
     command->add_option("--offset", explain.offset, "Byte in the volume (K, M, G, T)")->required();
     command->add_flag("--json", explain.json, "As one JSON object");
+    add_accept_missing(*command, explain.accept_missing_devices);
     add_devices(*command, explain.devices);
     command->callback([&commands] { commands.exit_code = run_explain(commands.explain); });
 }
 
-int cannot_print() {
-    std::fputs("stoa-pool: the output cannot be written\n", stderr);
-    return kFailed;
-}
-
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
     CLI::App app("Makes, shows and checks pools that no other program has open.", "stoa-pool");
+    app.set_version_flag("--version", "stoa-pool " STOA_VERSION);
     app.require_subcommand(1);
     Commands commands;
     declare_create(app, commands);
@@ -94,11 +93,14 @@ int main(int argc, char** argv) {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? kOk : kFailed;
-    } catch (const std::system_error&) {
-        // The printing library throws when the output takes no more.
-        return cannot_print();
     }
-    // What was only buffered until now may still fail: no success without its output.
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return cannot_print();
     return commands.exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const int exit_code = run(argc, argv);
+    // What was only buffered until now may still fail: no success without its output.
+    return stoa::finish_output("stoa-pool") ? exit_code : kFailed;
 }

@@ -6,15 +6,20 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <string>
 
 #include "apps/pool/commands.h"
 #include "apps/pool/json.h"
 #include "apps/pool/size.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
 #include "dataplane/pool/fsck/test_pool.h"
 
 namespace stoa::apps::pool {
@@ -72,7 +77,7 @@ TEST_F(StoaPool, fsck_of_a_sound_pool) {
     EXPECT_EQ(run("fsck --data " + disk()), kOk);
     EXPECT_EQ(output_,
               "pool \"tank\" (a0a1a2a3-a4a5-a6a7-a8a9-aaabacadaeaf), generation 4, not closed\n"
-              "2 volumes, 1 snapshots, 0 being reclaimed, 1 damage ranges\n"
+              "2 volumes, 1 snapshot, 0 being reclaimed, 1 damage range\n"
               "4 data blocks, 12 nodes, 17 blocks allocated, 0 bad, 0 leaked\n"
               "5 blocks read and verified\n"
               "no problems\n");
@@ -152,6 +157,102 @@ TEST_F(StoaPool, create_info_and_explain_work_on_new_files) {
     const std::string tiny = folder_ / "tiny";
     EXPECT_EQ(run("create --name tank --size 64K " + tiny), kFailed);
     EXPECT_FALSE(std::filesystem::exists(tiny));
+}
+
+TEST_F(StoaPool, a_device_given_twice_is_named_at_once) {
+    const std::string one = folder_ / "one";
+    const std::string two = folder_ / "two";
+    const std::string link = folder_ / "link";
+    EXPECT_EQ(run("create --name tank --size 1G " + one + " " + two + " " + one), kFailed);
+    EXPECT_EQ(output_, "stoa-pool: device " + one + " is given twice\n");
+    EXPECT_FALSE(std::filesystem::exists(one));
+    std::ofstream(one).close();
+    std::filesystem::resize_file(one, 64 << 20);
+    std::filesystem::create_symlink(one, link);
+    const std::string same =
+        "stoa-pool: devices " + one + " and " + link + " are the same: give it once\n";
+    const std::string both = one + " " + link;
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_EQ(run("create --name tank --force " + one + " " + link), kFailed);
+    EXPECT_EQ(output_, same);
+    for (const char* command : {"info ", "fsck ", "dump "}) {
+        EXPECT_EQ(run(command + both), kFailed);
+        EXPECT_EQ(output_, same);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(4));
+}
+
+TEST_F(StoaPool, data_of_others_is_named_and_does_not_come_back) {
+    const std::string one = folder_ / "one";
+    const std::string two = folder_ / "two";
+    for (const std::string& path : {one, two}) {
+        std::ofstream(path).close();
+        std::filesystem::resize_file(path, 256 << 20);
+    }
+    ASSERT_EQ(std::system(("mkswap " + two + " >/dev/null 2>&1").c_str()), 0);
+    const std::string create = "create --name tank " + one + " " + two;
+    EXPECT_EQ(run(create), kFailed);
+    EXPECT_EQ(output_,
+              "stoa-pool: device " + two + " bears swap; force the creation to overwrite it\n");
+    EXPECT_EQ(run(create + " --force"), kOk) << output_;
+    EXPECT_EQ(run("fsck " + two + " " + one), kOk) << output_;
+    // Nothing that others find is left.
+    EXPECT_EQ(std::system(("blkid -p " + two + " >/dev/null").c_str()) / 256, 2);
+}
+
+TEST_F(StoaPool, output_that_is_not_taken_is_a_failure) {
+    const std::string one = folder_ / "one";
+    ASSERT_EQ(run("create --name tank --size 1G " + one), kOk) << output_;
+    for (const std::string& command :
+         {"fsck " + disk(), "dump --nodes " + disk(), "info --json " + one, std::string("--help"),
+          std::string("--version"), std::string("info --help")}) {
+        // The "#" takes away what run() appends.
+        EXPECT_EQ(run(command + " 2>&1 >/dev/full #"), kFailed) << command;
+        EXPECT_EQ(output_, "stoa-pool: the output cannot be written\n");
+    }
+    EXPECT_EQ(run("info " + (folder_ / "none").string() + " 2>/dev/full #"), kFailed);
+    EXPECT_EQ(run("--version"), kOk);
+    EXPECT_EQ(output_.find("stoa-pool "), 0U) << output_;
+}
+
+TEST_F(StoaPool, a_pool_is_shown_without_a_device_if_asked_for) {
+    const std::string one = folder_ / "one";
+    const std::string two = folder_ / "two";
+    ASSERT_EQ(run("create --name tank --size 1G " + one + " " + two), kOk) << output_;
+    EXPECT_EQ(run("info " + two), kFailed);
+    EXPECT_EQ(output_.find("stoa-pool: device 0 ("), 0U) << output_;
+    EXPECT_NE(output_.find(") of pool 'tank' is missing; give it, or open the pool without it\n"),
+              std::string::npos)
+        << output_;
+    EXPECT_EQ(run("info --accept-missing-devices " + two), kOk) << output_;
+    EXPECT_NE(output_.find("\ndevice      0 is missing ("), std::string::npos) << output_;
+    EXPECT_NE(output_.find("\ndevice      " + two + " ("), std::string::npos) << output_;
+    EXPECT_NE(output_.find(" on missing devices"), std::string::npos) << output_;
+    EXPECT_EQ(run("info --json --accept-missing-devices " + two), kOk) << output_;
+    EXPECT_NE(output_.find("\"name\":\"\",\"size_bytes\":0,\"missing\":true}"), std::string::npos)
+        << output_;
+    // Nothing was written: the other one is no stranger.
+    EXPECT_EQ(run("info " + one + " " + two), kOk) << output_;
+    EXPECT_EQ(output_.find("missing"), std::string::npos) << output_;
+    EXPECT_EQ(run("explain --volume none --offset 0 --accept-missing-devices " + two), kFailed);
+    EXPECT_NE(output_.find("none"), std::string::npos) << output_;
+}
+
+TEST_F(StoaPool, names_from_a_disk_do_not_act_on_the_terminal) {
+    const std::string one = folder_ / "one";
+    ASSERT_EQ(run("create --name tank --size 1G " + one), kOk) << output_;
+    std::fstream file(one, std::ios::in | std::ios::out | std::ios::binary);
+    std::array<char, 4096> block{};
+    file.read(block.data(), block.size());
+    const auto label = std::as_writable_bytes(std::span(block));
+    std::memcpy(block.data() + 128, "t\x1B[1m", 5);
+    store_le<uint32_t>(label.data() + 8, 0);
+    store_le(label.data() + 8, crc32c(label));
+    file.seekp(0);
+    file.write(block.data(), block.size());
+    file.close();
+    EXPECT_EQ(run("info " + one), kOk) << output_;
+    EXPECT_EQ(output_.find("pool        t?[1m ("), 0U) << output_;
 }
 
 TEST(Size, is_bytes_or_a_number_with_a_suffix) {

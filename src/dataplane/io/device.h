@@ -42,6 +42,9 @@ public:
     [[nodiscard]] virtual uint64_t size_bytes() const = 0;
     // For messages: a path or a name.
     [[nodiscard]] virtual const std::string& name() const = 0;
+    // The open file below it, for those who must look at it past this interface (it stays the
+    // device's, and may be for direct I/O); -1: none.
+    [[nodiscard]] virtual int descriptor() const { return -1; }
     // Looks again at how big the device is (after it was grown from outside).
     virtual Result<uint64_t> refresh_size() = 0;
 

@@ -47,6 +47,7 @@ public:
     // Rounded down to a multiple of 512.
     [[nodiscard]] uint64_t size_bytes() const override { return size_bytes_; }
     [[nodiscard]] const std::string& name() const override { return path_; }
+    [[nodiscard]] int descriptor() const override { return file_.get(); }
     // Errors: io.
     Result<uint64_t> refresh_size() override;
 

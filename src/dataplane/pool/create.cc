@@ -5,79 +5,15 @@
 
 #include <fmt/format.h>
 
-#include "dataplane/pool/checkpoint.h"
 #include "dataplane/pool/format_device.h"
-#include "dataplane/pool/open.h"
+#include "dataplane/pool/names.h"
+#include "dataplane/pool/takeover.h"
 
 namespace stoa::pool {
 
 namespace {
 
 constexpr uint64_t kRegionsWanted = 128;  // at least so many, if the pool is not tiny
-
-struct Signature {
-    uint64_t offset;
-    std::string_view magic;
-    const char* what;
-};
-
-constexpr Signature kSignatures[] = {
-    {0, "STOALBL1", "a Stoa pool"},
-    {0x438, "\x53\xEF", "an ext2/3/4 file system"},
-    {0, "XFSB", "an XFS file system"},
-    {0x10040, "_BHRfS_M", "a btrfs file system"},
-    {0, "QFI\xFB", "a qcow2 image"},
-    {0, "LUKS\xBA\xBE", "a LUKS volume"},
-    {512, "EFI PART", "a GPT partition table"},
-    {512, "LABELONE", "an LVM physical volume"},
-    {510, "\x55\xAA", "a boot sector or partition table"},
-};
-
-io::Task<Result<void>> refuse_signatures(io::Device& device) {
-    AlignedBuffer head(size_t{128} << 10);
-    if (device.size_bytes() < head.size()) co_return Result<void>{};
-    const int error = co_await device.read(0, head.bytes());
-    if (error != 0) {
-        co_return Error(ErrorCode::io, fmt::format("device {} cannot be read", device.name()),
-                        error);
-    }
-    // Also of a pool whose first label is lost.
-    const Result<Label> label = co_await read_label(device);
-    if (label.ok()) {
-        co_return Error(ErrorCode::already_exists,
-                        fmt::format("device {} bears a Stoa pool; force the creation to overwrite "
-                                    "it",
-                                    device.name()));
-    }
-    for (const Signature& s : kSignatures) {
-        if (std::memcmp(head.data() + s.offset, s.magic.data(), s.magic.size()) == 0) {
-            co_return Error(ErrorCode::already_exists,
-                            fmt::format("device {} bears {}; force the creation to overwrite it",
-                                        device.name(), s.what));
-        }
-    }
-    co_return Result<void>{};
-}
-
-// An older pool must not be found again when the new one's first label is lost.
-io::Task<Result<void>> erase_old_pool(io::Device& device) {
-    const Result<Label> label = co_await read_label(device);
-    if (!label.ok()) co_return Result<void>{};
-    AlignedBuffer zeros(kBlockBytes);
-    std::ranges::fill(zeros.bytes(), std::byte{0});
-    const DeviceLayout layout(*label);
-    std::vector<uint64_t> places{layout.label[0], layout.label[1]};
-    for (const auto& copy : layout.superblock) places.insert(places.end(), copy, copy + 2);
-    for (const uint64_t at : places) {
-        if ((at + 1) * kBlockBytes > device.size_bytes()) continue;
-        const int error = co_await device.write(at * kBlockBytes, zeros.bytes());
-        if (error != 0) {
-            co_return Error(ErrorCode::io,
-                            fmt::format("device {} cannot be written", device.name()), error);
-        }
-    }
-    co_return Result<void>{};
-}
 
 uint32_t choose_region_blocks(uint64_t total_blocks) {
     const uint64_t wanted = total_blocks / kRegionsWanted;
@@ -92,10 +28,7 @@ uint64_t choose_journal_blocks(uint64_t total_blocks) {
 }
 
 Result<void> check_options(const CreateOptions& options) {
-    if (options.name.empty() || options.name.size() > kPoolNameBytesMax) {
-        return Error(ErrorCode::invalid_argument, fmt::format("'{}' is no pool name: 1 to {} bytes",
-                                                              options.name, kPoolNameBytesMax));
-    }
+    TRY(check_pool_name(options.name));
     if (options.region_blocks != 0 &&
         (!std::has_single_bit(options.region_blocks) || options.region_blocks < kRegionBlocksMin ||
          options.region_blocks > kRegionBlocksMax)) {
@@ -163,38 +96,52 @@ io::Task<Result<void>> write_labels(io::Device& device, const Label& label) {
     co_return Result<void>{};
 }
 
-io::Task<Result<void>> check_device_is_free(io::Device& device, bool force) {
-    if (force) co_return Result<void>{};
-    co_return co_await refuse_signatures(device);
+namespace {
+
+// What a new pool writes first.
+struct Plan {
+    Label label;  // but for what is each device's own
+    Superblock superblock;
+};
+
+Result<void> check_device_list(const std::vector<io::Device*>& devices) {
+    if (devices.empty() || devices.size() > kDevicesMax) {
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("a pool of {} devices is not possible (1 to {})", devices.size(),
+                                 kDevicesMax));
+    }
+    for (size_t d = 0; d < devices.size(); ++d) {
+        if (std::ranges::count(devices, devices[d]) > 1) {
+            return Error(ErrorCode::invalid_argument,
+                         fmt::format("device {} is named twice", devices[d]->name()));
+        }
+    }
+    return {};
 }
 
-io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Device*> devices,
-                                   CreateOptions options) {
-    CO_TRY(check_options(options));
-    if (devices.empty() || devices.size() > kDevicesMax) {
-        co_return Error(ErrorCode::invalid_argument,
-                        fmt::format("a pool of {} devices is not possible (1 to {})",
-                                    devices.size(), kDevicesMax));
-    }
-    uint64_t total_blocks = 0;
-    for (size_t d = 0; d < devices.size(); ++d) {
-        for (size_t other = 0; other < d; ++other) {
-            if (devices[other] == devices[d]) {
-                co_return Error(ErrorCode::invalid_argument,
-                                fmt::format("device {} is named twice", devices[d]->name()));
-            }
-        }
-        CO_TRY(co_await check_device_is_free(*devices[d], options.force));
-        total_blocks += devices[d]->size_bytes() / kBlockBytes;
-    }
-    Label label = make_geometry(total_blocks, options);
+uint64_t default_reserve_blocks(uint64_t regions, uint32_t region_blocks) {
+    const uint64_t usable = regions * region_blocks;
+    constexpr uint64_t kLeast = (uint64_t{64} << 20) / kBlockBytes;
+    constexpr uint64_t kMost = (uint64_t{128} << 30) / kBlockBytes;
+    return std::max(std::min({std::max(usable / 50, kLeast), kMost, usable / 8}),
+                    uint64_t{4} * region_blocks);
+}
+
+// Errors: no_space, invalid_argument (the devices do not fit the geometry).
+Result<Plan> make_plan(io::Executor& executor, const std::vector<io::Device*>& devices,
+                       const CreateOptions& options) {
     const auto random_uuid = [&executor] {
         const uint64_t high = executor.random();
         return Uuid::from_random(high, executor.random());
     };
+    uint64_t total_blocks = 0;
+    for (const io::Device* device : devices) total_blocks += device->size_bytes() / kBlockBytes;
+    Plan plan;
+    Label& label = plan.label;
+    label = make_geometry(total_blocks, options);
     label.pool = options.uuid.is_nil() ? random_uuid() : options.uuid;
     label.creation = random_uuid();
-    Superblock superblock;
+    Superblock& superblock = plan.superblock;
     superblock.pool = label.pool;
     superblock.generation = 1;
     superblock.epoch = 1;
@@ -210,7 +157,7 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
         regions += superblock.devices[d].physical_regions;
         constexpr uint32_t kRegionsMin = 8;
         if (superblock.devices[d].physical_regions < kRegionsMin) {
-            co_return Error(
+            return Error(
                 ErrorCode::no_space,
                 fmt::format("device {} has {} bytes; this pool needs at least {} on each device",
                             devices[d]->name(), devices[d]->size_bytes(),
@@ -219,44 +166,60 @@ io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Devic
         }
     }
     if (regions > label.regions_max) {
-        co_return Error(
-            ErrorCode::invalid_argument,
-            fmt::format("pool '{}' would have {} bytes, more than its maximum "
-                        "capacity of {}; give it a larger one",
-                        label.name, uint64_t{regions} * label.region_blocks * kBlockBytes,
-                        uint64_t{label.regions_max} * label.region_blocks * kBlockBytes));
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("pool '{}' would have {} bytes, more than its maximum "
+                                 "capacity of {}; give it a larger one",
+                                 label.name, uint64_t{regions} * label.region_blocks * kBlockBytes,
+                                 uint64_t{label.regions_max} * label.region_blocks * kBlockBytes));
     }
-    const uint64_t usable = regions * label.region_blocks;
-    constexpr uint64_t kLeast = (uint64_t{64} << 20) / kBlockBytes;
-    constexpr uint64_t kMost = (uint64_t{128} << 30) / kBlockBytes;
-    superblock.reserve_blocks =
-        options.reserve_blocks != 0
-            ? options.reserve_blocks
-            : std::max(std::min({std::max(usable / 50, kLeast), kMost, usable / 8}),
-                       uint64_t{4} * label.region_blocks);
+    superblock.reserve_blocks = options.reserve_blocks != 0
+                                    ? options.reserve_blocks
+                                    : default_reserve_blocks(regions, label.region_blocks);
+    return plan;
+}
+
+io::Task<Result<void>> write_superblocks(io::Device& device, const Plan& plan) {
     AlignedBuffer block(kBlockBytes);
-    encode_superblock(superblock, block.bytes());
-    const DeviceLayout layout(label);
-    for (io::Device* device : devices) {
-        if (options.force) CO_TRY(co_await erase_old_pool(*device));
-        for (const auto& copy : layout.superblock) {
-            const int error = co_await device->write(copy[superblock.generation % 2] * kBlockBytes,
-                                                     block.bytes());
-            if (error != 0) {
-                co_return Error(ErrorCode::io,
-                                fmt::format("device {} cannot be written", device->name()), error);
-            }
-        }
-        const int error = co_await device->flush();
+    encode_superblock(plan.superblock, block.bytes());
+    for (const auto& copy : DeviceLayout(plan.label).superblock) {
+        const uint64_t at = copy[plan.superblock.generation % 2];
+        const int error = co_await device.write(at * kBlockBytes, block.bytes());
         if (error != 0) {
             co_return Error(ErrorCode::io,
-                            fmt::format("device {} cannot be flushed", device->name()), error);
+                            fmt::format("device {} cannot be written", device.name()), error);
         }
     }
+    const int error = co_await device.flush();
+    if (error != 0) {
+        co_return Error(ErrorCode::io, fmt::format("device {} cannot be flushed", device.name()),
+                        error);
+    }
+    co_return Result<void>{};
+}
+
+}  // namespace
+
+io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Device*> devices,
+                                   CreateOptions options) {
+    CO_TRY(check_options(options));
+    CO_TRY(check_device_list(devices));
+    if (!options.force) {
+        for (io::Device* device : devices) {
+            CO_TRY(co_await check_device_is_free(*device, options.foreign));
+        }
+    }
+    CO_TRY_ASSIGN(Plan plan, make_plan(executor, devices, options));
+    const DeviceLayout layout(plan.label);
+    for (io::Device* device : devices) CO_TRY(co_await check_writable(*device, layout));
+    // From here on devices change.
+    for (io::Device* device : devices) {
+        if (options.force) CO_TRY(co_await clear_device(*device, options.foreign));
+        CO_TRY(co_await write_superblocks(*device, plan));
+    }
     for (size_t d = 0; d < devices.size(); ++d) {
-        label.device = superblock.devices[d].uuid;
-        label.device_index = static_cast<uint16_t>(d);
-        CO_TRY(co_await write_labels(*devices[d], label));
+        plan.label.device = plan.superblock.devices[d].uuid;
+        plan.label.device_index = static_cast<uint16_t>(d);
+        CO_TRY(co_await write_labels(*devices[d], plan.label));
     }
     co_return Result<void>{};
 }

@@ -4,6 +4,7 @@
 
 #include "dataplane/pool/checkpoint.h"
 #include "dataplane/pool/format_device.h"
+#include "dataplane/pool/takeover.h"
 
 namespace stoa::pool {
 
@@ -50,9 +51,10 @@ io::Task<Result<void>> grow_device(Core& core, size_t index) {
     co_return Result<void>{};
 }
 
-io::Task<Result<void>> add_device(Core& core, io::Device& device, bool force) {
+io::Task<Result<void>> add_device(Core& core, io::Device& device, bool force,
+                                  io::ForeignData* foreign) {
     if (!core.writable()) co_return core.read_only_error();
-    CO_TRY(co_await check_device_is_free(device, force));
+    if (!force) CO_TRY(co_await check_device_is_free(device, foreign));
     io::Mutex::Guard guard = co_await core.checkpoint_lock.lock();
     for (const PoolDevice& other : core.devices.list) {
         if (other.device != &device) continue;
@@ -76,6 +78,8 @@ io::Task<Result<void>> add_device(Core& core, io::Device& device, bool force) {
     Label label = core.label;
     label.device = core.random_uuid();
     label.device_index = static_cast<uint16_t>(index);
+    CO_TRY(co_await check_writable(device, DeviceLayout(label)));
+    if (force) CO_TRY(co_await clear_device(device, foreign));
     CO_TRY(co_await write_labels(device, label));
     core.devices.list.push_back({&device, label, DeviceLayout(label), false});
     Superblock next = core.superblock;

@@ -1,4 +1,4 @@
-// Making devices part of a pool: geometry, labels, and the check that nothing is overwritten.
+// Making devices part of a pool: geometry and labels.
 #pragma once
 
 #include "dataplane/pool/core.h"
@@ -13,9 +13,6 @@ uint32_t physical_regions(const io::Device& device, const Label& label);
 
 // Both copies, flushed.
 io::Task<Result<void>> write_labels(io::Device& device, const Label& label);
-
-// Errors: already_exists, naming the known signature on the device; nothing with `force`.
-io::Task<Result<void>> check_device_is_free(io::Device& device, bool force);
 
 io::Task<Result<void>> create_pool(io::Executor& executor, std::vector<io::Device*> devices,
                                    CreateOptions options);

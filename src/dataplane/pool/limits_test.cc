@@ -1,6 +1,7 @@
 // Every limit of limits.h: at the limit it works; one beyond is refused with the value and the
 // limit in the message, and nothing has changed. On memory devices.
 #include "dataplane/pool/limits.h"
+#include "base/utf8.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -195,9 +196,12 @@ TEST_F(LimitsTest, names_have_1_to_63_bytes) {
     const std::string renamed(kNameBytesMax, 'r');
     EXPECT_TRUE(simulator_.run(pool_->rename_volume(*copy, renamed)).ok());
     for (const std::string& name :
-         {beyond, std::string(), std::string("a/b"), std::string("a@b"), std::string("a\nb")}) {
-        const std::vector<std::string> words = {name.find('\n') == 1 ? "?" : "'" + name + "'",
-                                                std::to_string(kNameBytesMax)};
+         {beyond, std::string(), std::string("a/b"), std::string("a@b"), std::string("a\nb"),
+          std::string("a\xFF"
+                      "b")}) {
+        const bool wrong_length = name.empty() || name == beyond;
+        const std::vector<std::string> words = {"'" + to_plain_text(name) + "'",
+                                                wrong_length ? "1 to 63" : "name: "};
         const auto refused = ErrorCode::invalid_argument;
         expect_refused(refused, words, [&] { return try_volume(name); });
         expect_refused(refused, words, [&] { return try_snapshots({v}, name); });
@@ -220,6 +224,15 @@ TEST_F(LimitsTest, pool_names_have_1_to_31_bytes) {
                        {"'" + options.name + "'", std::to_string(kPoolNameBytesMax)},
                        [&] { return try_create(options); });
         EXPECT_TRUE(is_zero(devices_.front()->content()));
+    }
+    for (const char* wrong : {"a\nb",
+                              "a\xFF"
+                              "b",
+                              "a\xC2\x9B"
+                              "b"}) {
+        options.name = wrong;
+        expect_refused(ErrorCode::invalid_argument, {"'a?b' is no pool name"},
+                       [&] { return try_create(options); });
     }
     options.name = std::string(kPoolNameBytesMax, 'p');
     ASSERT_TRUE(try_create(options).ok());

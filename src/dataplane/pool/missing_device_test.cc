@@ -479,7 +479,7 @@ TEST_F(MissingDeviceTest, older_foreign_duplicated_and_shrunk_devices_are_refuse
     expect_refused({0, 1}, "both claim to be device 0");
     images_ = now;
     images_[1].resize(8 * kMiB);
-    expect_refused({0, 1}, "device disk1 has shrunk");
+    expect_refused({0, 1}, "bytes shorter than the pool needs it");
     images_.clear();
     expected_.clear();
     prepare(2);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "dataplane/pool/history.h"
+#include "dataplane/pool/labels.h"
 #include "dataplane/pool/map_change.h"
 #include "dataplane/pool/recovery.h"
 #include "dataplane/pool/resync.h"
@@ -13,18 +14,11 @@ namespace stoa::pool {
 
 namespace {
 
-// Without a readable first label the second one is searched for; system areas are smaller.
-constexpr uint64_t kLabelSearchBlocks = 262144;
-
 // Puts the devices in the order of their labels. Errors name the device that does not fit.
 io::Task<Result<std::vector<PoolDevice>>> gather(const std::vector<io::Device*>& devices) {
     std::vector<PoolDevice> ordered;
     const Label* first = nullptr;
-    std::vector<Label> labels;
-    for (io::Device* device : devices) {
-        CO_TRY_ASSIGN(Label label, co_await read_label(*device));
-        labels.push_back(std::move(label));
-    }
+    CO_TRY_ASSIGN(const std::vector<Label> labels, co_await read_labels(devices));
     for (size_t i = 0; i < devices.size(); ++i) {
         const Label& label = labels[i];
         if (first == nullptr) first = &label;
@@ -86,8 +80,9 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
         if (device.device == nullptr) {
             if (d < superblock.device_count && !options.accept_missing_devices) {
                 return Error(ErrorCode::invalid_argument,
-                             fmt::format("device {} ({}) of pool '{}' is missing", d,
-                                         superblock.devices[d].uuid.to_string(), known.name));
+                             fmt::format("device {} ({}) of pool '{}' is missing; give it, or open "
+                                         "the pool without it",
+                                         d, superblock.devices[d].uuid.to_string(), known.name));
             }
             continue;
         }
@@ -98,10 +93,7 @@ Result<void> match_devices(const Superblock& superblock, std::vector<PoolDevice>
         }
         const uint64_t needed = device.layout.region_start(superblock.devices[d].physical_regions);
         if (device.device->size_bytes() / kBlockBytes < needed) {
-            return Error(
-                ErrorCode::invalid_argument,
-                fmt::format("device {} has shrunk: {} bytes, {} are needed", device.device->name(),
-                            device.device->size_bytes(), needed * kBlockBytes));
+            return too_short(*device.device, needed, "the pool needs it");
         }
     }
     return check_journal_is_here(superblock, devices);
@@ -332,34 +324,6 @@ io::Task<Result<void>> load_state(Core& core, bool accepts_lost_objects) {
 }
 
 }  // namespace
-
-io::Task<Result<Label>> read_label(io::Device& device) {
-    AlignedBuffer block(kBlockBytes);
-    if (device.size_bytes() < kBlockBytes) {
-        co_return Error(ErrorCode::not_found, fmt::format("device {} has only {} bytes",
-                                                          device.name(), device.size_bytes()));
-    }
-    const int error = co_await device.read(0, block.bytes());
-    Result<Label> label =
-        error != 0 ? Result<Label>(Error(ErrorCode::io, "its label cannot be read", error))
-                   : decode_label(block.bytes());
-    if (label.ok() || label.error().code() == ErrorCode::unsupported) co_return label;
-    AlignedBuffer window(size_t{1} << 20);
-    const uint64_t blocks =
-        std::min<uint64_t>(device.size_bytes() / kBlockBytes, kLabelSearchBlocks);
-    for (uint64_t at = 1; at < blocks;) {
-        const uint64_t count = std::min<uint64_t>(blocks - at, window.size() / kBlockBytes);
-        const MutableBytes into = window.bytes().first(count * kBlockBytes);
-        if (co_await device.read(at * kBlockBytes, into) == 0) {
-            for (uint64_t i = 0; i < count; ++i) {
-                Result<Label> copy = decode_label(into.subspan(i * kBlockBytes, kBlockBytes));
-                if (copy.ok() && DeviceLayout(*copy).label[1] == at + i) co_return copy;
-            }
-        }
-        at += count;
-    }
-    co_return label.error().with_context(fmt::format("device {}", device.name()));
-}
 
 io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
                                                   std::vector<io::Device*> devices,

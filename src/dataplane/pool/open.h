@@ -10,8 +10,4 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
                                                   std::vector<io::Device*> devices,
                                                   OpenOptions options);
 
-// The label of a device, from either copy; the second one is searched for in the first GiB.
-// Errors: not_found (too small), corrupt, unsupported, io.
-io::Task<Result<Label>> read_label(io::Device& device);
-
 }  // namespace stoa::pool

@@ -207,8 +207,8 @@ Counters Pool::counters() const {
 io::Task<Result<void>> Pool::grow_device(size_t index) {
     return pool::grow_device(impl_->core(), index);
 }
-io::Task<Result<void>> Pool::add_device(io::Device& device, bool force) {
-    return pool::add_device(impl_->core(), device, force);
+io::Task<Result<void>> Pool::add_device(io::Device& device, bool force, io::ForeignData* foreign) {
+    return pool::add_device(impl_->core(), device, force, foreign);
 }
 io::Task<Result<Uuid>> Pool::create_volume(VolumeSpec spec) {
     return pool::create_volume(impl_->core(), std::move(spec));

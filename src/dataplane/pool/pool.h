@@ -17,6 +17,7 @@
 #include "dataplane/block/volume.h"
 #include "dataplane/io/device.h"
 #include "dataplane/io/executor.h"
+#include "dataplane/io/foreign_data.h"
 #include "dataplane/io/shared_memory.h"
 #include "dataplane/io/task.h"
 #include "dataplane/pool/limits.h"
@@ -24,13 +25,16 @@
 namespace stoa::pool {
 
 struct CreateOptions {
-    std::string name;                // at most 31 bytes
+    std::string name;                // 1 .. 31 bytes of UTF-8, no control characters
     Uuid uuid;                       // nil: random
     uint32_t region_blocks = 0;      // 0: chosen by size; else a power of two, 64 .. 32768
     uint64_t journal_blocks = 0;     // of each copy; 0: chosen by size; else at least 16
     uint64_t capacity_max_bytes = 0; // the pool can grow to this; 0: eight times its size
     uint64_t reserve_blocks = 0;     // 0: min(max(2 %, 64 MiB), 128 GiB), less in tiny pools
-    bool force = false;              // overwrite what bears a known signature
+    bool force = false;              // overwrite the data of others
+    // Knows the data of others, to refuse it, or to wipe it with `force`; nullptr: only some
+    // signatures at the start of a device are known, and none is wiped.
+    io::ForeignData* foreign = nullptr;
 };
 
 // Knobs that make rare things common in tests. Production leaves them alone.
@@ -217,7 +221,8 @@ struct BlockExplanation {
 class Pool {
 public:
     // Writes a new, empty pool on `devices` (1 .. 32). They stay the caller's.
-    // Errors: already_exists (a known signature, without force), invalid_argument, no_space
+    // Whatever can be found out is found out of all devices before one of them is changed.
+    // Errors: already_exists (data of others, without force), invalid_argument, no_space
     // (too small: the message says how much is needed), io.
     static io::Task<Result<void>> create(io::Executor& executor, std::vector<io::Device*> devices,
                                          CreateOptions options);
@@ -247,7 +252,9 @@ public:
     // ---- devices
     // Takes notice that device `index` has grown.
     io::Task<Result<void>> grow_device(size_t index);
-    io::Task<Result<void>> add_device(io::Device& device, bool force);
+    // `foreign`: as in CreateOptions.
+    io::Task<Result<void>> add_device(io::Device& device, bool force,
+                                      io::ForeignData* foreign = nullptr);
 
     // ---- volumes. All changes are durable when their task resolves.
     io::Task<Result<Uuid>> create_volume(VolumeSpec spec);

@@ -6,6 +6,9 @@
 #include <filesystem>
 #include <utility>
 
+#include "dataplane/io/blkid/signatures.h"
+#include "dataplane/io/device_paths.h"
+
 namespace stoa::service {
 
 namespace {
@@ -103,6 +106,9 @@ io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
 
 io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devices(
     std::vector<rpc::DeviceSpec> specs, bool read_only) {
+    std::vector<std::string> paths;
+    for (const rpc::DeviceSpec& spec : specs) paths.push_back(spec.path);
+    CO_TRY(io::check_distinct(paths));
     std::vector<std::unique_ptr<io::DeviceFile>> devices;
     for (size_t i = 0; i < specs.size(); ++i) {
         io::DeviceFileOptions options;
@@ -128,6 +134,7 @@ void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t cou
 
 io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord record,
                                                                   bool accept_damaged) {
+    CO_TRY(io::check_distinct(record.devices));
     auto open = std::make_unique<Open>();
     for (const std::string& path : record.devices) {
         io::DeviceFileOptions options;
@@ -204,6 +211,8 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
     options.name = request.name;
     options.uuid = uuid;
     options.force = request.force;
+    io::blkid::Signatures signatures(reactor_);
+    options.foreign = &signatures;
     options.capacity_max_bytes = request.capacity_max_bytes;
     options.reserve_blocks = request.reserve_bytes / kBlockBytes;
     auto made = co_await pool::Pool::create(reactor_, pointers(devices), options);
@@ -305,12 +314,16 @@ io::Task<Result<void>> Pools::close(Uuid uuid) {
 
 io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
     CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    std::vector<std::string> paths = entries_.at(uuid).record.devices;
+    paths.push_back(request.device.path);
+    CO_TRY(io::check_distinct(paths));
     CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
     // Remembered first: a pool with a device more than it has is opened, one with less is not.
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
     CO_TRY(co_await remember(record));
-    auto added = co_await pool->add_device(*devices.front(), request.force);
+    io::blkid::Signatures signatures(reactor_);
+    auto added = co_await pool->add_device(*devices.front(), request.force, &signatures);
     Entry& entry = entries_.at(uuid);
     if (!added.ok()) {
         static_cast<void>(co_await remember(entry.record));

@@ -13,9 +13,7 @@ namespace {
 void describe_pool(const View& view, Report& report) {
     report.is_pool = true;
     report.pool = view.pool;
-    for (const auto& device : view.devices) {
-        if (device) report.pool_name = device->label.name;
-    }
+    report.pool_name = view.name;
 }
 
 // Reads the object tree into `objects`; false if not all of it could be read.

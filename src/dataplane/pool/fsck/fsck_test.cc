@@ -178,7 +178,70 @@ TEST(Fsck, wrong_labels_and_devices_are_named) {
     Fixture shrunk;
     ASSERT_TRUE(shrunk.check().clean());
     shrunk.pool.devices[0].bytes.resize((TestPool::kDeviceBlocks - 64) * 4096);
-    expect_problem(shrunk.pool.check(), "its 8 regions need 576");
+    expect_problem(shrunk.pool.check(),
+                   "device disk0: is 262144 bytes shorter than its 8 regions need: it has 2097152 "
+                   "bytes, 2359296 are needed; grow it back to that size");
+}
+
+TEST(Fsck, device_that_ends_before_its_regions_is_named_as_too_short) {
+    Fixture fixture(2);
+    ASSERT_TRUE(fixture.check().clean());
+    fixture.pool.devices[1].bytes.resize(8192);
+    const Report report = fixture.pool.check();
+    EXPECT_TRUE(report.is_pool);
+    EXPECT_EQ(report.generation, 4u);
+    EXPECT_EQ(all(report),
+              "problem: device disk1: is 253952 bytes shorter than its label says: it has 8192 "
+              "bytes, the pool's own area takes 262144; grow it back to at least the size it had, "
+              "or restore it from a backup\n");
+    // Also if it is the only one, or the first: its label still says which pool this is.
+    std::swap(fixture.pool.devices[0], fixture.pool.devices[1]);
+    EXPECT_EQ(fixture.pool.check().problem_count, 1u);
+    fixture.pool.devices.pop_back();
+    const Report alone = fixture.pool.check();
+    EXPECT_TRUE(alone.is_pool);
+    EXPECT_EQ(alone.pool_name, "tank");
+    expect_problem(alone, "device disk1: is 253952 bytes shorter");
+}
+
+TEST(Fsck, second_label_counts_on_a_device_that_is_too_short) {
+    Fixture fixture;
+    ASSERT_TRUE(fixture.check().clean());
+    fixture.pool.damage(0, TestPool::kLabels[0]);
+    fixture.pool.devices[0].bytes.resize((TestPool::kLabels[1] + 1) * 4096);
+    const Report report = fixture.pool.check();
+    EXPECT_TRUE(report.is_pool);
+    expect_problem(report, "device disk0: is 73728 bytes shorter than its label says");
+}
+
+// The pool as it was, on device 1, beside one that has gone on to `generation` of `incarnation`.
+Report check_with_older_twin(uint64_t generation, uint64_t incarnation) {
+    Fixture fixture(2);
+    EXPECT_TRUE(fixture.check().clean());
+    const std::vector<std::byte> before = fixture.pool.devices[1].bytes;
+    fixture.pool.tamper = [&](What what, uint64_t, Block& block) {
+        if (what != What::superblock) return;
+        store_le(block.data() + 32, generation);
+        store_le(block.data() + 40, incarnation);
+    };
+    fixture.pool.seal();
+    EXPECT_TRUE(fixture.pool.check().clean());
+    fixture.pool.devices[1].bytes = before;
+    return fixture.pool.check();
+}
+
+TEST(Fsck, older_copy_of_a_device_is_a_problem) {
+    const Report report = check_with_older_twin(20, 4);
+    EXPECT_EQ(report.generation, 20u);
+    expect_problem(report,
+                   "device disk1: is an older copy of device 1 of the pool: it has generation 4, "
+                   "the pool 20; give the device as it is now");
+    EXPECT_EQ(report.repairable_count, 0u) << all(report);
+}
+
+TEST(Fsck, device_that_lacks_what_crashes_take_is_repairable) {
+    expect_repairable(check_with_older_twin(6, 3), "superblock slot 0 copy 0 is not generation 6");
+    expect_problem(check_with_older_twin(6, 2), "is an older copy");
 }
 
 TEST(Fsck, wrong_superblocks_are_found) {

@@ -49,12 +49,14 @@ std::optional<std::string> padded_text(const std::byte* from, size_t length, siz
     return std::string(reinterpret_cast<const char*>(from), length);
 }
 
-Decoded<void> check_geometry(const Label& label, uint64_t size_blocks) {
+constexpr uint64_t kJournalBlocksMax = uint64_t{1} << 24;
+
+Decoded<void> check_geometry(const Label& label) {
     const Geometry& g = label.geometry;
     if (!std::has_single_bit(g.region_blocks) || g.region_blocks < 64 || g.region_blocks > 32768) {
         return std::unexpected(fmt::format("region_blocks is {}", g.region_blocks));
     }
-    if (g.journal_blocks < 16 || g.journal_blocks > size_blocks) {
+    if (g.journal_blocks < 16 || g.journal_blocks > kJournalBlocksMax) {
         return std::unexpected(fmt::format("journal_blocks is {}", g.journal_blocks));
     }
     if (g.regions_max == 0 || g.table_blocks != (uint64_t{g.regions_max} + 63) / 64) {
@@ -70,9 +72,8 @@ Decoded<void> check_geometry(const Label& label, uint64_t size_blocks) {
         return std::unexpected(fmt::format("data_start is {}, the system area ends at {}",
                                            label.data_start, g.label(1) + 1));
     }
-    if (label.data_start > size_blocks) {
-        return std::unexpected(fmt::format("data_start is {}, the device has {} blocks",
-                                           label.data_start, size_blocks));
+    if (label.data_start >> 40 != 0) {
+        return std::unexpected(fmt::format("data_start is {}", label.data_start));
     }
     return {};
 }
@@ -109,7 +110,7 @@ uint64_t Geometry::table_block(int copy, uint64_t slot, uint64_t t) const {
     return index_block(copy, 2, 0) + slot * table_blocks + t;
 }
 
-Decoded<Label> decode_label(const Block& block, uint64_t size_blocks) {
+Decoded<Label> decode_label(const Block& block) {
     const std::byte* b = block.data();
     if (!has_magic(b, "STOALBL1")) return std::unexpected("no magic");
     if (const uint32_t crc = crc_without(block, 8, 0); crc != u32(b + 8)) {
@@ -134,7 +135,7 @@ Decoded<Label> decode_label(const Block& block, uint64_t size_blocks) {
     if (label.index >= kDevicesMax) {
         return std::unexpected(fmt::format("device index is {}", label.index));
     }
-    if (auto geometry = check_geometry(label, size_blocks); !geometry) {
+    if (auto geometry = check_geometry(label); !geometry) {
         return std::unexpected(geometry.error());
     }
     return label;

@@ -69,8 +69,8 @@ struct Label {
     std::string name;
 };
 
-// `size_blocks` is the device's: everything must lie within it.
-[[nodiscard]] Decoded<Label> decode_label(const Block& block, uint64_t size_blocks);
+// The device may end before what the label says.
+[[nodiscard]] Decoded<Label> decode_label(const Block& block);
 
 // A map entry as stored, and its parts.
 enum class Kind : uint8_t { absent = 0, hole = 1, data = 2, node = 3, damaged = 4 };

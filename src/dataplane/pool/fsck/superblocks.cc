@@ -98,6 +98,7 @@ void check_devices(const View& view, Findings& findings) {
             }
             continue;
         }
+        if (!device && view.too_short[i]) continue;  // told already
         if (!device) {
             findings.problem("device {} ({}) of the pool is missing", i, slot.uuid.to_string());
             continue;
@@ -108,15 +109,21 @@ void check_devices(const View& view, Findings& findings) {
                              slot.uuid.to_string());
         }
         if (slot.state == 2) {
-            findings.problem("device {}: the pool has marked it missing; its content is old",
-                             device->source->name());
+            findings.problem(
+                "device {}: the pool has marked it missing; its content is old until the pool is "
+                "opened with it",
+                device->source->name());
         }
         const uint64_t needed = device->label.data_start +
                                 uint64_t{slot.physical_regions} * view.geometry.region_blocks;
         if (needed > device->size_blocks) {
-            findings.problem("device {}: has {} blocks, its {} regions need {}",
-                             device->source->name(), device->size_blocks, slot.physical_regions,
-                             needed);
+            const uint64_t size_bytes = device->source->size_bytes();
+            findings.problem(
+                "device {}: is {} bytes shorter than its {} regions need: it has {} bytes, {} are "
+                "needed; grow it back to that size (what was cut off and is not there again is "
+                "lost), or restore it from a backup",
+                device->source->name(), needed * kBlockBytes - size_bytes, slot.physical_regions,
+                size_bytes, needed * kBlockBytes);
         }
     }
     if (present != superblock.device_count) {

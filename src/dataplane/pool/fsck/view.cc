@@ -17,7 +17,7 @@ bool read_block(Source& source, uint64_t position, Block& into) {
 
 Decoded<Label> read_label(Source& source, uint64_t position, Block& block) {
     if (!read_block(source, position, block)) return std::unexpected("cannot be read");
-    auto label = decode_label(block, source.size_bytes() / kBlockBytes);
+    auto label = decode_label(block);
     if (label && position != 0 && label->geometry.label(1) != position) {
         return std::unexpected("names another place for itself");
     }
@@ -53,8 +53,12 @@ std::vector<Labelled> read_labels(std::span<Source* const> sources, Findings& fi
         if (auto label = read_label(*source, 0, first)) {
             one.label = *label;
             if (!known) known = label->geometry;
-            const auto twin = read_label(*source, label->geometry.label(1), second);
-            if (!twin) {
+            const uint64_t twin_at = label->geometry.label(1);
+            const bool ends_before = twin_at >= source->size_bytes() / kBlockBytes;
+            const auto twin = read_label(*source, twin_at, second);
+            if (ends_before) {
+                // Told of the device as a whole.
+            } else if (!twin) {
                 findings.repairable("device {}: label copy 1 {}", source->name(), twin.error());
             } else if (first != second) {
                 findings.repairable("device {}: the two copies of the label differ",
@@ -119,6 +123,15 @@ void place_device(View& view, const Labelled& one, Findings& findings) {
         findings.note("device {}: has features beyond version 1 (0x{:x}, read-only 0x{:x})", name,
                       label.compat, label.read_only_compat);
     }
+    if (label.data_start > one.source->size_bytes() / kBlockBytes) {
+        const uint64_t needed_bytes = label.data_start * kBlockBytes;
+        findings.problem(
+            "device {}: is {} bytes shorter than its label says: it has {} bytes, the pool's own "
+            "area takes {}; grow it back to at least the size it had, or restore it from a backup",
+            name, needed_bytes - one.source->size_bytes(), one.source->size_bytes(), needed_bytes);
+        view.too_short[label.index] = true;
+        return;
+    }
     view.devices[label.index] = {one.source, one.source->size_bytes() / kBlockBytes, label};
 }
 
@@ -152,6 +165,40 @@ size_t branches_behind(const Superblock& newest, const Superblock& superblock) {
     return 1 + static_cast<size_t>(std::ranges::find(before, superblock.branch) - before.begin());
 }
 
+// The newest superblock of device `index` in the history of `head`; nullptr if it has none.
+const Superblock* newest_on(const View& view, size_t index, const Superblock& head) {
+    const Superblock* newest = nullptr;
+    for (const SuperblockFound& found : view.superblocks) {
+        const Superblock& s = found.superblock;
+        if (found.device != index || !descends_from(head, s.branch)) continue;
+        if (newest == nullptr || descends_from(s, newest->branch)) {
+            const bool same = newest != nullptr && s.branch == newest->branch;
+            if (!same || s.generation > newest->generation) newest = &s;
+        }
+    }
+    return newest;
+}
+
+// Marks the devices whose superblocks and journal do not count: the pool was used without them, or
+// they lack more than crashes take from a device.
+void mark_old_devices(View& view, const Superblock& head, Findings& findings) {
+    for (size_t i = 0; i < kDevicesMax; ++i) {
+        if (!view.devices[i]) continue;
+        view.devices[i]->is_old = head.devices[i].state == 2;
+        if (view.devices[i]->is_old) continue;
+        const Superblock* own = newest_on(view, i, head);
+        if (own == nullptr || own->generation >= head.generation) continue;
+        const uint64_t openings = head.incarnation - std::min(head.incarnation, own->incarnation);
+        if (head.generation - own->generation <= 1 + openings) continue;
+        view.devices[i]->is_old = true;
+        findings.problem(
+            "device {}: is an older copy of device {} of the pool: it has generation {}, the pool "
+            "{}; give the device as it is now, or leave it out: once the pool was opened without "
+            "it, it is taken back and brought up to date",
+            view.device_name(i), i, own->generation, head.generation);
+    }
+}
+
 // Sorts the superblocks, the newest first and each once, without those of devices that are old.
 void sort_superblocks(View& view, Findings& findings) {
     if (view.superblocks.empty()) return;
@@ -169,9 +216,7 @@ void sort_superblocks(View& view, Findings& findings) {
         }
     }
     const Superblock head = newest->superblock;
-    for (size_t i = 0; i < kDevicesMax; ++i) {
-        if (view.devices[i]) view.devices[i]->is_old = head.devices[i].state == 2;
-    }
+    mark_old_devices(view, head, findings);
     std::erase_if(view.superblocks, [&](const SuperblockFound& found) {
         return view.devices[found.device]->is_old || !descends_from(head, found.superblock.branch);
     });
@@ -231,6 +276,7 @@ std::optional<View> load_view(std::span<Source* const> sources, Findings& findin
     }
     View view;
     view.pool = first->label->pool;
+    view.name = first->label->name;
     view.geometry = first->label->geometry;
     for (const Labelled& one : all) place_device(view, one, findings);
     for (size_t i = 0; i < kDevicesMax; ++i) {

@@ -17,7 +17,9 @@ struct Device {
     Source* source = nullptr;
     uint64_t size_blocks = 0;
     Label label;
-    bool is_old = false;  // the pool was used without it: its superblocks and journal do not count
+    // The pool was used without it, or it is an older copy: its superblocks and journal do not
+    // count.
+    bool is_old = false;
 };
 
 // One superblock as found; the copies of one generation are the same block.
@@ -29,14 +31,17 @@ struct SuperblockFound {
 
 struct View {
     Uuid pool;
+    std::string name;
     Geometry geometry;
     std::array<std::optional<Device>, kDevicesMax> devices;  // by index in the pool
+    // Given, but it ends before its regions begin: nothing is read from it.
+    std::array<bool, kDevicesMax> too_short{};
     std::vector<SuperblockFound> superblocks;  // newest first, each once
     Superblock superblock;  // the one that counts
 
     // False if there is no such device, it ends before, or cannot be read.
     [[nodiscard]] bool read(uint64_t device, uint64_t position, Block& into) const;
-    // False if the device is missing, or was when the pool was used.
+    // False if the device is missing, or was when the pool was used, or is an older copy.
     [[nodiscard]] bool journal_counts(uint64_t device) const {
         return device < kDevicesMax && devices[device] && !devices[device]->is_old;
     }
