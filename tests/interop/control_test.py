@@ -201,6 +201,19 @@ class ControlTest(unittest.TestCase):
         self.daemon.stop()
         self.assertEqual(self.command("call", "pool.list").returncode, 3)
 
+    def test_a_log_that_cannot_be_written_stops_nobody(self):
+        self.daemon.stop()
+        self.daemon.process = subprocess.Popen(
+            [BLOCKD, "--root", self.daemon.root, "--runtime", self.daemon.runtime],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open("/dev/full", "wb"))
+        self.daemon.wait_until(self.daemon.answers, 20)
+        self.daemon.create_pool()
+        with open("/dev/full", "wb") as full:
+            told = subprocess.run([BLOCKD, "--root", self.daemon.root, "call", "pool.list"],
+                                  stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(told.returncode, 1)
+        self.assertIn("stoa-blockd: ", told.stderr)
+
     def test_the_service_manager_hears_when_it_is_ready(self):
         self.daemon.stop()
         manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

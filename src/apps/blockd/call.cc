@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/blockd/commands.h"
+#include "base/output.h"
 #include "dataplane/io/reactor.h"
 #include "dataplane/io/socket.h"
 #include "rpc/json_rpc.h"
@@ -18,19 +19,19 @@ namespace {
 constexpr uint64_t kConnectNs = 5'000'000'000;
 
 int fail(const Error& error, int code) {
-    fmt::print(stderr, "stoa-blockd: {}\n", error.message());
+    print_error("stoa-blockd: {}\n", error.message());
     return code;
 }
 
 // Results that are nothing but a text are printed as it is.
-void print(const Json& result) {
+void show(const Json& result) {
     const JsonObject* object = result.if_object();
     const Json* text =
         object != nullptr && object->size() == 1 ? object->if_contains("text") : nullptr;
     if (text != nullptr && text->is_string()) {
-        fmt::print("{}", std::string_view(text->get_string()));
+        write_text(stdout, text->get_string());
     } else {
-        fmt::print("{}\n", to_pretty_text(result));
+        print("{}\n", to_pretty_text(result));
     }
 }
 
@@ -86,8 +87,8 @@ int call(const std::string& root, const std::string& method, const std::string& 
         if (!message.ok()) return fail(message.error(), kNoDaemon);
         if (message->is_notification) continue;
         if (!message->result.ok()) return fail(message->result.error(), kRefused);
-        print(*message->result);
-        return std::fflush(stdout) == 0 ? kDone : kFailed;
+        show(*message->result);
+        return finish_output("stoa-blockd") ? kDone : kFailed;
     }
 }
 
@@ -102,8 +103,8 @@ int follow_events(const std::string& root) {
         const auto message = connection->receive();
         if (!message.ok()) return fail(message.error(), kNoDaemon);
         if (!message->is_notification) continue;
-        fmt::print("{}\n", to_text(message->params));
-        if (std::fflush(stdout) != 0) return kFailed;
+        print("{}\n", to_text(message->params));
+        if (!finish_output("stoa-blockd")) return kFailed;
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "apps/blockd/commands.h"
 #include "apps/blockd/notify.h"
+#include "base/output.h"
 #include "dataplane/service/control.h"
 #include "dataplane/service/service.h"
 
@@ -60,13 +61,13 @@ private:
 };
 
 int fail(const Error& error) {
-    fmt::print(stderr, "stoa-blockd: {}\n", error.message());
+    print_error("stoa-blockd: {}\n", error.message());
     return kFailed;
 }
 
 void log(const rpc::Event& event) {
     const auto seconds = static_cast<std::time_t>(event.time_ns / 1'000'000'000);
-    fmt::print(stderr, "{:%Y-%m-%dT%H:%M:%S}Z {}\n", fmt::gmtime(seconds), event.text);
+    print_error("{:%Y-%m-%dT%H:%M:%S}Z {}\n", fmt::gmtime(seconds), event.text);
     std::fflush(stderr);
 }
 
