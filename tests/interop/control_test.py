@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
 import unittest
 
 import nbd
-from daemon import BLOCKD, GIB, MIB, CallError, Daemon, run
+from daemon import BLOCKD, GIB, MIB, TREE, CallError, Daemon, run
+
+PROMTOOL = shutil.which("promtool", path=f"{TREE}/build/tools:{os.environ['PATH']}")
 
 
 class ControlTest(unittest.TestCase):
@@ -186,7 +189,7 @@ class ControlTest(unittest.TestCase):
         self.assertGreater(float(values['stoa_pool_checkpoints_total{pool="tank"}']), 0)
         self.assertIn('stoa_volume_bytes_total{pool="tank",volume="v",operation="write"} 1048576',
                       shown.stdout)
-        checked = subprocess.run(["promtool", "check", "metrics"], input=shown.stdout,
+        checked = subprocess.run([PROMTOOL, "check", "metrics"], input=shown.stdout,
                                  capture_output=True, text=True, check=False)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
         trace = self.command("call", "daemon.trace").stdout
