@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/io/system_error.h"
+
 namespace stoa::pool {
 
 namespace {
@@ -53,7 +55,7 @@ io::Task<Result<void>> commit_once(Core& core, const std::function<void()>& at_b
                                                core.durable_commit);
     if (error == 0 && !MUTANT(12)) error = co_await core.devices.flush_touched();
     if (error != 0) {
-        co_return Error(ErrorCode::io, "a commit could not be made durable", error);
+        co_return io::failed_io("a commit could not be made durable", error);
     }
     core.proven_commit = core.durable_commit;
     core.durable_commit = core.journal.last_commit();
@@ -131,7 +133,7 @@ io::Task<void> run_prover(Core& core) {
         if (core.journal.free_blocks() == 0) continue;
         const int error = co_await core.journal.write_proof(seen, core.superblock.generation);
         if (error != 0) {
-            core.fail(Error(ErrorCode::io, "a journal note could not be written", error));
+            core.fail(io::failed_io("a journal note could not be written", error));
             co_return;
         }
         core.proven_commit = seen;

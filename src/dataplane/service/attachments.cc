@@ -45,6 +45,12 @@ std::string described(const AttachmentRecord& record) {
                        record.listen);
 }
 
+// Do both want to write to one volume?
+bool competes(const AttachmentRecord& one, const AttachmentRecord& other) {
+    return !one.read_only && !other.read_only && one.object == other.object &&
+           one.pool == other.pool;
+}
+
 }  // namespace
 
 Result<Uuid> find_volume(const pool::Pool& pool, std::string_view name_or_uuid) {
@@ -218,35 +224,48 @@ Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& req
     return record;
 }
 
-io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
+Result<void> Attachments::check_room(const AttachmentRecord& record) const {
     for (const auto& [uuid, item] : items_) {
         const AttachmentRecord& other = item->record;
         if (other.listen == record.listen && !record.listen.ends_with(":0")) {
-            const bool cut = !record.read_only && !other.read_only &&
-                             other.object == record.object && other.epoch < record.epoch;
+            const bool cut = competes(other, record) && other.epoch < record.epoch;
             if (!cut) {
-                co_return Error(ErrorCode::in_use,
-                                fmt::format("{}: is taken by {}", record.listen, described(other)));
+                return Error(ErrorCode::in_use,
+                             fmt::format("{}: is taken by {}", record.listen, described(other)));
             }
         }
-        if (record.read_only || other.read_only || other.object != record.object ||
-            other.pool != record.pool) {
-            continue;
-        }
-        if (other.epoch >= record.epoch) {
-            co_return Error(
+        if (competes(other, record) && other.epoch >= record.epoch) {
+            return Error(
                 ErrorCode::in_use,
                 fmt::format("volume {}: is attached for writing by {}; an attachment with a higher "
                             "epoch than {} would cut it off",
                             record.object.to_string(), described(other), other.epoch));
         }
     }
-    for (const auto& [uuid, item] : items_) {
-        const AttachmentRecord& other = item->record;
-        if (record.read_only || other.read_only || other.object != record.object) continue;
-        co_await deactivate(*item);
-        events_.add(fmt::format("{}: cut off by epoch {}", described(other), record.epoch));
+    return {};
+}
+
+io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
+    const auto is_older = [&record](const AttachmentRecord& other) {
+        return competes(other, record);
+    };
+    auto& remembered = state_.state.attachments;
+    if (std::ranges::none_of(remembered, is_older)) co_return Result<void>{};
+    // The older one is gone for good: also if what follows fails, it must not come back. Forgotten
+    // before it is cut: if that fails, it goes on.
+    const std::vector<AttachmentRecord> before = remembered;
+    std::erase_if(remembered, is_older);
+    auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        remembered = before;
+        co_return saved;
     }
+    for (const auto& [uuid, item] : items_) {
+        if (!is_older(item->record)) continue;
+        co_await deactivate(*item);
+        events_.add(fmt::format("{}: cut off by epoch {}", described(item->record), record.epoch));
+    }
+    std::erase_if(items_, [&](const auto& each) { return is_older(each.second->record); });
     co_return Result<void>{};
 }
 
@@ -261,20 +280,11 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
         co_return Error(ErrorCode::already_exists,
                         fmt::format("{}: exists with another content", described(record)));
     }
+    CO_TRY(check_room(record));
     CO_TRY(co_await make_room(record));
-    // The older one is gone for good: also if what follows fails, it must not come back.
-    const auto is_older = [&record](const AttachmentRecord& other) {
-        return !record.read_only && !other.read_only && other.object == record.object &&
-               other.pool == record.pool;
-    };
-    std::erase_if(items_, [&](const auto& each) { return is_older(each.second->record); });
-    std::erase_if(state_.state.attachments, is_older);
     auto item = std::make_unique<Item>(record);
     const auto served = co_await activate(*item);
-    if (!served.ok()) {
-        static_cast<void>(co_await state_.save());
-        co_return served.error();
-    }
+    if (!served.ok()) co_return served.error();
     // Acknowledged only when it would come back.
     state_.state.attachments.push_back(item->record);
     const auto saved = co_await state_.save();
@@ -295,16 +305,15 @@ io::Task<Result<void>> Attachments::remove(Uuid uuid) {
         co_return Error(ErrorCode::not_found,
                         fmt::format("attachment {}: there is none", uuid.to_string()));
     }
-    co_await deactivate(*found->second);
     const AttachmentRecord record = found->second->record;
+    // Forgotten first: if that fails, it is served on, as it would be after a restart.
     std::erase(state_.state.attachments, record);
     const auto saved = co_await state_.save();
     if (!saved.ok()) {
-        // It is not served now, but would be again after a restart: said so, and kept.
         state_.state.attachments.push_back(record);
-        found->second->error = saved.error().message();
         co_return saved.error();
     }
+    co_await deactivate(*found->second);
     items_.erase(uuid);
     events_.add(described(record) + ": removed");
     co_return Result<void>{};

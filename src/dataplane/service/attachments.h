@@ -40,9 +40,10 @@ public:
 
     // Asked again with the same UUID and content it answers what it answered.
     // Errors: in_use (who is attached), already_exists (the UUID, with another content),
-    // invalid_argument, not_found, busy (the pool is not open), and those of io::Listener.
+    // invalid_argument, not_found, busy (the pool is not open), and those of StateFile::save() and
+    // io::Listener.
     io::Task<Result<rpc::AttachmentStatus>> create(rpc::AttachmentCreate request);
-    // Errors: not_found.
+    // Errors: not_found, and those of StateFile::save(); it is served on.
     io::Task<Result<void>> remove(Uuid uuid);
     // Reads the files of its certificate again, for connections made from now on.
     // Errors: not_found, invalid_argument (it has none, or what is in a file), io.
@@ -75,8 +76,11 @@ private:
     io::Task<Result<void>> activate(Item& item);
     io::Task<void> deactivate(Item& item);
     io::Task<void> retry();
+    // Errors: in_use.
+    [[nodiscard]] Result<void> check_room(const AttachmentRecord& record) const;
+    // Forgets and cuts those that it is newer than. Errors: those of StateFile::save(); nothing has
+    // changed.
     io::Task<Result<void>> make_room(const AttachmentRecord& record);
-    io::Task<Result<void>> forget(const Uuid& uuid);
     Result<AttachmentRecord> record_of(const rpc::AttachmentCreate& request) const;
     [[nodiscard]] rpc::AttachmentStatus status_of(const Item& item) const;
 

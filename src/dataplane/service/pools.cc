@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 namespace stoa::service {
@@ -189,10 +190,21 @@ Result<void> Pools::check_name(std::string_view name) const {
 }
 
 io::Task<Result<void>> Pools::remember(PoolRecord record) {
-    std::erase_if(state_.state.pools,
-                  [&record](const PoolRecord& each) { return each.uuid == record.uuid; });
-    state_.state.pools.push_back(std::move(record));
-    co_return co_await state_.save();
+    auto& remembered = state_.state.pools;
+    const Uuid uuid = record.uuid;
+    const auto same = [&uuid](const PoolRecord& each) { return each.uuid == uuid; };
+    std::optional<PoolRecord> before;
+    if (const auto known = std::ranges::find_if(remembered, same); known != remembered.end()) {
+        before = *known;
+    }
+    std::erase_if(remembered, same);
+    remembered.push_back(std::move(record));
+    auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        std::erase_if(remembered, same);
+        if (before) remembered.push_back(*std::move(before));
+    }
+    co_return saved;
 }
 
 // Remembered once it exists as a whole: what a crash leaves is an unfinished pool, which can be
@@ -211,8 +223,25 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
         remove_created(request.devices, request.devices.size());
         co_return made;
     }
-    CO_TRY_ASSIGN(entries_.at(uuid).open, co_await open_record(entries_.at(uuid).record, false));
-    co_return co_await remember(entries_.at(uuid).record);
+    auto opened = co_await open_record(entries_.at(uuid).record, false);
+    Result<void> result;
+    if (opened.ok()) {
+        result = co_await remember_open(entries_.at(uuid).record, *opened);
+    } else {
+        result = opened.take_error();
+    }
+    if (result.ok()) entries_.at(uuid).open = *std::move(opened);
+    else remove_created(request.devices, request.devices.size());
+    co_return result;
+}
+
+io::Task<Result<void>> Pools::remember_open(PoolRecord record, std::unique_ptr<Open>& open) {
+    auto saved = co_await remember(std::move(record));
+    if (saved.ok()) co_return saved;
+    // What it could not keep in the devices lies in the ring still.
+    static_cast<void>(co_await open->pool->close());
+    open.reset();
+    co_return saved;
 }
 
 io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
@@ -236,7 +265,6 @@ io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
     after.busy = false;
     after.error.clear();
     if (!result.ok()) {
-        if (after.open != nullptr) static_cast<void>(co_await after.open->pool->close());
         entries_.erase(uuid);
         co_return result.error();
     }
@@ -264,16 +292,18 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
     if (known == entries_.end()) CO_TRY(check_name(record.name));
     entries_[record.uuid].busy = true;
     auto opened = co_await open_record(record, request.accept_damaged);
+    Result<void> result;
+    if (opened.ok()) result = co_await remember_open(record, *opened);
+    else result = opened.take_error();
     Entry& entry = entries_.at(record.uuid);
     entry.busy = false;
-    if (!opened.ok()) {
+    if (!result.ok()) {
         if (entry.record.uuid.is_nil()) entries_.erase(record.uuid);
-        co_return opened.take_error();
+        co_return result.take_error();
     }
     entry.record = record;
     entry.error.clear();
     entry.open = *std::move(opened);
-    CO_TRY(co_await remember(record));
     events_.add(fmt::format("pool {}: opened", record.name));
     opened_(record.uuid);
     co_return record.uuid;
@@ -308,12 +338,17 @@ io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) 
     // Remembered first: a pool with a device more than it has is opened, one with less is not.
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
-    CO_TRY(co_await remember(record));
+    auto remembered = co_await remember(record);
+    if (!remembered.ok()) {
+        remove_created({request.device}, 1);
+        co_return remembered;
+    }
     auto added = co_await pool->add_device(*devices.front(), request.force);
     Entry& entry = entries_.at(uuid);
     if (!added.ok()) {
-        static_cast<void>(co_await remember(entry.record));
-        remove_created({request.device}, 1);
+        // One that stays remembered must be there, or the pool is not opened any more.
+        const auto forgotten = co_await remember(entry.record);
+        if (forgotten.ok()) remove_created({request.device}, 1);
         co_return added;
     }
     entry.record = record;
@@ -367,7 +402,7 @@ rpc::PoolStatus Pools::status(const Uuid& uuid) const {
         status.state = entry.error.empty() ? rpc::PoolState::opening : rpc::PoolState::failed;
         status.read_only = entry.record.read_only;
         for (const std::string& path : entry.record.devices) {
-            status.devices.push_back({Uuid{}, path, 0, false});
+            status.devices.push_back({Uuid{}, path, 0, false, false});
         }
         return status;
     }
@@ -377,7 +412,8 @@ rpc::PoolStatus Pools::status(const Uuid& uuid) const {
     status.read_only_reason = info.read_only_reason;
     status.space = space_of(info.space);
     for (const auto& device : info.devices) {
-        status.devices.push_back({device.uuid, device.name, device.size_bytes, device.missing});
+        status.devices.push_back(
+            {device.uuid, device.name, device.size_bytes, device.missing, device.host_full});
     }
     return status;
 }

@@ -83,7 +83,10 @@ private:
     io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> open_devices(
         std::vector<rpc::DeviceSpec> specs, bool read_only);
     io::Task<Result<void>> make(Uuid uuid, rpc::PoolCreate request);
+    // Errors: those of StateFile::save(); what was remembered before is remembered still.
     io::Task<Result<void>> remember(PoolRecord record);
+    // The same, of a pool that was just opened: it is closed if that fails.
+    io::Task<Result<void>> remember_open(PoolRecord record, std::unique_ptr<Open>& open);
     [[nodiscard]] Result<void> check_name(std::string_view name) const;
     static void remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count);
 
