@@ -4,9 +4,9 @@
 # printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export STOA_KILLS=${STOA_KILLS:-200} STOA_STOPPED_SECONDS=60
+export STOA_KILLS=${STOA_KILLS:-200} STOA_STOPPED_SECONDS=60 STOA_SOAK=1
 build/release/tests/kill/kill_test
-/usr/bin/python3 tests/interop/run.py kill_test stopped_for_a_while
+/usr/bin/python3 tests/interop/run.py kill_test stopped_for_a_while cable_is_pulled
 first=$((RANDOM * 32768 + RANDOM + 1))
 echo "soak: ${1:-10} minutes from seed $first on"
 exec build/release/bin/stoa-sim --seed "$first" --minutes "${1:-10}"

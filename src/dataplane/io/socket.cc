@@ -25,6 +25,10 @@ namespace {
 constexpr size_t kPathBytesMax = sizeof(sockaddr_un{}.sun_path) - 1;
 constexpr size_t kPartsMax = 64;  // of one system call
 constexpr uint64_t kDescriptorRetryNs = 50'000'000;
+// A peer that has vanished is noticed after kUnansweredMs, whether we send to it or not.
+constexpr int kAskAfterSeconds = 30;
+constexpr int kAskEverySeconds = 10;
+constexpr int kUnansweredMs = 60'000;
 
 struct SystemAddress {
     sockaddr_storage storage{};
@@ -75,11 +79,16 @@ Result<FileDescriptor> make_socket(const Address& address, int family) {
     return file;
 }
 
-void send_at_once(int file) {
-    const int on = 1;
-    // Fails on Unix sockets, which do not delay anyway.
-    static_cast<void>(setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-    static_cast<void>(setsockopt(file, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on));
+// Sends without delay and asks for signs of life. What fails on Unix sockets does not concern them.
+void set_options(int file) {
+    const auto set = [file](int level, int option, int value) {
+        static_cast<void>(setsockopt(file, level, option, &value, sizeof value));
+    };
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, kAskAfterSeconds);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, kAskEverySeconds);
+    set(IPPROTO_TCP, TCP_USER_TIMEOUT, kUnansweredMs);
 }
 
 Error malformed(std::string_view text) {
@@ -163,7 +172,7 @@ struct Socket::Operation final : Continuation {
 Socket::Socket(Reactor& reactor, FileDescriptor file, std::string peer)
     : reactor_(reactor), file_(std::move(file)), peer_(std::move(peer)),
       client_(reactor.add_client(*this)) {
-    send_at_once(file_.get());
+    set_options(file_.get());
 }
 
 Socket::~Socket() {

@@ -39,9 +39,11 @@ struct PeerCredentials {
     pid_t pid = 0;
 };
 
+// TCP without delay. A peer from which nothing comes for a minute, not even that it lives or that
+// it takes some of what it is sent, is cut off: io.
 class Socket final : public Stream, private RingClient {
 public:
-    // TCP without delay. Errors: io (refused, unreachable), not_found (no such Unix socket),
+    // Errors: io (refused, unreachable), not_found (no such Unix socket),
     // busy (not connected within `timeout_ns`), invalid_argument.
     static Task<Result<std::unique_ptr<Socket>>> connect(Reactor& reactor, Address address,
                                                          uint64_t timeout_ns);
