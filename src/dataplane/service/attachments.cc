@@ -111,6 +111,7 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     options.mode = record.mode;
     options.owner = record.owner;
     options.group = record.group;
+    options.spares_descriptors = true;
     auto listener = io::Listener::open(reactor_, address, options);
     if (!listener.ok()) {
         co_await pool->detach(std::exchange(item.handle, nullptr));

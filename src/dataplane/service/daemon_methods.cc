@@ -77,7 +77,7 @@ void add_server(Metrics& to, const std::string& pool, const std::string& volume,
                from.connections_total);
     to.counter("stoa_volume_handshakes_failed_total", "Clients that got no export", labels,
                from.handshakes_failed);
-    to.counter("stoa_volume_connections_refused_total", "Clients beyond the limit", labels,
+    to.counter("stoa_volume_connections_refused_total", "Clients beyond the limits", labels,
                from.refused);
 }
 

@@ -40,6 +40,7 @@ io::Task<void> Server::accept_clients() {
         auto client = co_await listener_->accept();
         if (stopping_) co_return;
         if (client.ok()) serve(*std::move(client));
+        else if (client.error().code() == ErrorCode::busy) ++counters_.refused;
         // Nothing that a client does makes accepting fail; should it fail, it must not spin.
         else co_await executor_.sleep_ns(kWatchEveryNs);
     }
