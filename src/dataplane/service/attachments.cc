@@ -101,7 +101,7 @@ Attachments::~Attachments() {
 
 io::Task<Result<void>> Attachments::activate(Item& item) {
     const AttachmentRecord& record = item.record;
-    CO_TRY_ASSIGN(pool::Pool * pool, pools_.get(record.pool));
+    CO_TRY_ASSIGN(PoolUse pool, pools_.use(record.pool));
     CO_TRY_ASSIGN(const io::Address address, io::Address::parse(record.listen));
     if (record.tls) {
         CO_TRY_ASSIGN(item.tls, TlsGuard::create(reactor_, *record.tls));
@@ -126,6 +126,7 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     item.server = std::make_unique<nbd::Server>(reactor_, *item.exported, buffers_, serving);
     item.server->start(*std::move(listener));
     item.error.clear();
+    item.pool.emplace(std::move(pool));
     co_return Result<void>{};
 }
 
@@ -137,12 +138,11 @@ io::Task<void> Attachments::deactivate(Item& item) {
     item.exported->close();
     io::TaskGroup stopping(reactor_);
     stopping.spawn(item.server->stop());
-    const auto pool = pools_.get(item.record.pool);
-    CHECK(pool.ok());
-    co_await (*pool)->detach(std::exchange(item.handle, nullptr));
+    co_await (*item.pool)->detach(std::exchange(item.handle, nullptr));
     co_await stopping.join();
     item.server.reset();
     item.exported.reset();
+    item.pool.reset();
     item.changing = false;
 }
 
@@ -162,7 +162,8 @@ void Attachments::pool_opened(const Uuid& pool) {
 }
 
 io::Task<void> Attachments::retry() {
-    while (!stopping_) {
+    const auto waits = [](const auto& each) { return each.second->server == nullptr; };
+    while (!stopping_ && std::ranges::any_of(items_, waits)) {
         const uint64_t again = reactor_.now_ns() + kRetryNs;
         while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
         const io::Mutex::Guard guard = co_await changing_.lock();
@@ -173,8 +174,6 @@ io::Task<void> Attachments::retry() {
             const auto served = co_await activate(*item);
             if (!served.ok()) item->error = served.error().message();
         }
-        const auto waits = [](const auto& each) { return each.second->server == nullptr; };
-        if (std::ranges::none_of(items_, waits)) co_return;
     }
 }
 

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,8 @@ public:
     [[nodiscard]] std::vector<rpc::AttachmentStatus> list() const;
     // Those of a pool, or of one object of it, for messages: "attachment X on unix:/a".
     [[nodiscard]] std::vector<std::string> users_of(const Uuid& pool) const;
+    // While it is held none is made or removed.
+    [[nodiscard]] io::Task<io::Mutex::Guard> hold() { co_return co_await changing_.lock(); }
 
     template <class Visit>
     void visit(Visit&& each) const {
@@ -66,6 +69,7 @@ private:
             : record(std::move(of)), error(std::move(why)) {}
         AttachmentRecord record;
         std::string error;  // why it does not serve
+        std::optional<PoolUse> pool;  // while it serves
         block::Volume* handle = nullptr;
         std::unique_ptr<PoolExport> exported;
         std::unique_ptr<TlsGuard> tls;  // nullptr: none

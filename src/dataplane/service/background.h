@@ -20,7 +20,7 @@ public:
         uint64_t total_bytes = 0;  // 0: not known
         bool cancelled = false;  // please end, with ErrorCode::cancelled
     };
-    using Work = std::function<io::Task<Result<Json>>(Control&)>;
+    using Work = std::move_only_function<io::Task<Result<Json>>(Control&)>;
 
     explicit Background(io::Executor& executor) : running_(executor) {}
 

@@ -11,10 +11,8 @@ namespace stoa::service {
 
 namespace {
 
-constexpr size_t kRingBytes = size_t{8} << 20;
 constexpr uint64_t kBlockBytes = 4096;
 constexpr uint64_t kTickNs = 100'000'000;
-constexpr uint64_t kLockPatienceNs = 5'000'000'000;
 
 std::vector<io::Device*> pointers(const std::vector<std::unique_ptr<io::DeviceFile>>& devices) {
     std::vector<io::Device*> list;
@@ -40,9 +38,10 @@ rpc::Space space_of(const pool::SpaceInfo& from) {
 
 }  // namespace
 
-Pools::Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options)
-    : reactor_(reactor), state_(state), events_(events), options_(std::move(options)),
-      trying_(reactor) {
+Pools::Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options,
+             std::string ring_directory)
+    : reactor_(reactor), state_(state), events_(events), options_(options),
+      ring_directory_(std::move(ring_directory)), use_ended_(reactor), trying_(reactor) {
     for (const PoolRecord& record : state.state.pools) entries_[record.uuid].record = record;
 }
 
@@ -60,10 +59,10 @@ io::Task<void> Pools::keep_trying() {
         for (const Uuid& uuid : list()) {
             if (!stopping_) co_await try_to_open(uuid);
         }
+        const auto waits = [](const auto& each) { return each.second.open == nullptr; };
+        if (std::ranges::none_of(entries_, waits)) co_return;
         const uint64_t again = reactor_.now_ns() + options_.retry_ns;
         while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
-        const auto waits = [](const auto& each) { return each.second.open == nullptr; };
-        while (!stopping_ && std::ranges::none_of(entries_, waits)) co_return;
     }
 }
 
@@ -93,7 +92,7 @@ io::Task<void> Pools::try_to_open(Uuid uuid) {
 io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
     std::string path, io::DeviceFileOptions options) {
     options.lock_wait_ms = 0;
-    const uint64_t give_up = reactor_.now_ns() + kLockPatienceNs;
+    const uint64_t give_up = reactor_.now_ns() + options_.lock_patience_ns;
     while (true) {
         auto device = io::DeviceFile::open(reactor_, path, options);
         const bool waits = !device.ok() && device.error().code() == ErrorCode::busy;
@@ -150,8 +149,8 @@ io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord rec
     };
     if (!record.read_only && !record.uuid.is_nil()) {
         const std::string ring =
-            fmt::format("{}/{}.ring", options_.ring_directory, record.uuid.to_string());
-        CO_TRY_ASSIGN(open->ring, io::open_shared_memory(ring, kRingBytes));
+            fmt::format("{}/{}.ring", ring_directory_, record.uuid.to_string());
+        CO_TRY_ASSIGN(open->ring, io::open_shared_memory(ring, options_.ring_bytes));
         options.acknowledged = open->ring.get();
     }
     CO_TRY_ASSIGN(open->pool,
@@ -171,7 +170,9 @@ io::Task<Result<void>> Pools::stop() {
                                     entry.record.name, closed.error().message()));
             result = std::move(closed);
         }
-        entry.open->pool.reset();
+    }
+    for (auto& [uuid, entry] : entries_) {
+        while (entry.uses > 0) co_await use_ended_.wait();
         entry.open.reset();
     }
     co_return result;
@@ -290,12 +291,13 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
         co_return Error(ErrorCode::already_exists, fmt::format("pool {}: is open", info.name));
     }
     if (known == entries_.end()) CO_TRY(check_name(record.name));
-    entries_[record.uuid].busy = true;
+    Entry& entry = entries_[record.uuid];  // one that is busy is not removed
+    entry.busy = true;
+    entry.record.name = record.name;
     auto opened = co_await open_record(record, request.accept_damaged);
     Result<void> result;
     if (opened.ok()) result = co_await remember_open(record, *opened);
     else result = opened.take_error();
-    Entry& entry = entries_.at(record.uuid);
     entry.busy = false;
     if (!result.ok()) {
         if (entry.record.uuid.is_nil()) entries_.erase(record.uuid);
@@ -309,31 +311,49 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
     co_return record.uuid;
 }
 
-io::Task<Result<void>> Pools::close(Uuid uuid) {
-    const auto found = entries_.find(uuid);
-    CHECK(found != entries_.end());
-    if (found->second.busy) {
-        co_return Error(ErrorCode::busy,
-                        fmt::format("pool {}: is being opened or closed", name(uuid)));
+Result<void> Pools::begin_close(const Uuid& uuid) {
+    Entry& entry = entries_.at(uuid);
+    if (entry.busy || entry.changing) {
+        return Error(ErrorCode::busy, fmt::format("pool {}: is being {}", name(uuid),
+                                                  entry.changing ? "changed" : "opened or closed"));
     }
-    found->second.busy = true;
+    entry.busy = true;
+    return {};
+}
+
+io::Task<Result<void>> Pools::finish_close(Uuid uuid) {
+    // One that is busy is not removed by others.
+    Entry& entry = entries_.at(uuid);
     std::erase_if(state_.state.pools,
                   [&uuid](const PoolRecord& each) { return each.uuid == uuid; });
     auto saved = co_await state_.save();
     if (!saved.ok()) {
-        state_.state.pools.push_back(entries_.at(uuid).record);
-        entries_.at(uuid).busy = false;
+        state_.state.pools.push_back(entry.record);
+        entry.busy = false;
         co_return saved;
     }
     Result<void> result;
-    if (entries_.at(uuid).open != nullptr) result = co_await entries_.at(uuid).open->pool->close();
+    if (entry.open != nullptr) result = co_await entry.open->pool->close();
+    while (entry.uses > 0) co_await use_ended_.wait();
     events_.add(fmt::format("pool {}: closed", name(uuid)));
     entries_.erase(uuid);
     co_return result;
 }
 
 io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    CO_TRY_ASSIGN([[maybe_unused]] const PoolUse open, use(uuid));
+    bool& changing = entries_.at(uuid).changing;
+    if (changing) {
+        co_return Error(ErrorCode::busy, fmt::format("pool {}: gets another device", name(uuid)));
+    }
+    changing = true;
+    auto result = co_await change_devices(uuid, std::move(request));
+    changing = false;
+    co_return result;
+}
+
+io::Task<Result<void>> Pools::change_devices(Uuid uuid, rpc::PoolAddDevice request) {
+    CO_TRY_ASSIGN(const PoolUse pool, use(uuid));
     CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
     // Remembered first: a pool with a device more than it has is opened, one with less is not.
     PoolRecord record = entries_.at(uuid).record;
@@ -357,7 +377,7 @@ io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) 
 }
 
 io::Task<Result<void>> Pools::grow(Uuid uuid) {
-    CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    CO_TRY_ASSIGN(const PoolUse pool, use(uuid));
     const size_t count = pool->info().devices.size();
     for (size_t i = 0; i < count; ++i) {
         if (!pool->info().devices.at(i).missing) CO_TRY(co_await pool->grow_device(i));
@@ -390,6 +410,11 @@ Result<pool::Pool*> Pools::get(const Uuid& uuid) const {
                                  entry.error.empty() ? "it is being opened" : entry.error));
     }
     return entry.open->pool.get();
+}
+
+Result<PoolUse> Pools::use(const Uuid& uuid) {
+    TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    return PoolUse(*pool, entries_.at(uuid).uses, use_ended_);
 }
 
 rpc::PoolStatus Pools::status(const Uuid& uuid) const {

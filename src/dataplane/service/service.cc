@@ -56,9 +56,8 @@ Service::Service(io::Reactor& reactor, ServiceOptions options, io::FileDescripto
     : reactor_(reactor), options_(std::move(options)), lock_(std::move(lock)),
       state_(std::move(state)), control_path_(options_.root + "/blockd/control.socket"),
       started_ns_(reactor.wall_ns()), events_(reactor),
-      pools_(reactor, *state_, events_,
-             {.ring_directory = std::move(runtime), .cache_bytes = options_.cache_bytes}),
-      background_(reactor), attachments_(reactor, *state_, events_, pools_) {
+      pools_(reactor, *state_, events_, options_.pools, std::move(runtime)), background_(reactor),
+      attachments_(reactor, *state_, events_, pools_) {
     add_pool_methods();
     add_volume_methods();
     add_snapshot_methods();
@@ -89,9 +88,9 @@ const Method* Service::find(std::string_view method) const {
     return found == methods_.end() ? nullptr : &found->second;
 }
 
-Result<pool::Pool*> Service::open_pool(std::string_view name) const {
+Result<PoolUse> Service::open_pool(std::string_view name) {
     TRY_ASSIGN(const Uuid uuid, pools_.find(name));
-    return pools_.get(uuid);
+    return pools_.use(uuid);
 }
 
 }  // namespace stoa::service

@@ -67,7 +67,7 @@ void Service::add_volume_methods() {
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_create(rpc::VolumeCreate request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     pool::VolumeSpec spec;
     spec.name = request.name;
     spec.uuid = request.uuid.value_or(Uuid{});
@@ -78,13 +78,13 @@ io::Task<Result<rpc::VolumeStatus>> Service::volume_create(rpc::VolumeCreate req
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_get(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::VolumeList>> Service::volume_list(rpc::PoolRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     rpc::VolumeList list;
     for (const pool::VolumeInfo& info : pool->volumes()) {
         CO_TRY_ASSIGN(auto status, status_of(*pool, info.uuid));
@@ -94,66 +94,72 @@ io::Task<Result<rpc::VolumeList>> Service::volume_list(rpc::PoolRef request) {
 }
 
 io::Task<Result<rpc::Nothing>> Service::volume_delete(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->delete_volume(uuid));
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_rename(rpc::VolumeRename request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->rename_volume(uuid, request.name));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_resize(rpc::VolumeResize request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->resize_volume(uuid, request.size_bytes, request.allow_shrink));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_set_tags(rpc::VolumeSetTags request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->set_tags(uuid, bytes_of(request.tags)));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::Nothing>> Service::volume_protect(rpc::Protect request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_object(*pool, request.object));
     CO_TRY(co_await pool->protect(uuid, request.on));
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::volume_flatten(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     const auto work = [](pool::Pool& of, Uuid volume) -> io::Task<Result<Json>> {
         CO_TRY(co_await of.flatten(volume));
         co_return Json(JsonObject());
     };
+    const std::string what =
+        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name);
     co_return rpc::TaskRef{background_.start(
-        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name), false,
-        [pool, work, uuid](Background::Control& /*control*/) { return work(*pool, uuid); })};
+        what, false, [pool = std::move(pool), work, uuid](Background::Control& /*control*/) {
+            return work(*pool, uuid);
+        })};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::volume_hydrate(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     const auto work = [](pool::Pool& of, Uuid volume) -> io::Task<Result<Json>> {
         CO_TRY(co_await of.hydrate(volume));
         co_return Json(JsonObject());
     };
+    const std::string what =
+        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name);
     co_return rpc::TaskRef{background_.start(
-        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name), false,
-        [pool, work, uuid](Background::Control& /*control*/) { return work(*pool, uuid); })};
+        what, false, [pool = std::move(pool), work, uuid](Background::Control& /*control*/) {
+            return work(*pool, uuid);
+        })};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_rollback(rpc::Rollback request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY_ASSIGN(const Uuid snapshot, find_snapshot(*pool, request.snapshot));
     CO_TRY(co_await pool->rollback(uuid, snapshot));
@@ -161,7 +167,7 @@ io::Task<Result<rpc::VolumeStatus>> Service::volume_rollback(rpc::Rollback reque
 }
 
 io::Task<Result<rpc::Diff>> Service::volume_diff(rpc::DiffQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid from, find_object(*pool, request.from));
     CO_TRY_ASSIGN(const Uuid to, find_object(*pool, request.to));
     if (request.ranges_max == 0 || request.ranges_max > kDiffRangesMax) {
@@ -181,14 +187,14 @@ io::Task<Result<rpc::Diff>> Service::volume_diff(rpc::DiffQuery request) {
 }
 
 io::Task<Result<rpc::Bytes>> Service::volume_exclusive(rpc::ObjectRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_object(*pool, request.object));
     CO_TRY_ASSIGN(const uint64_t bytes, co_await pool->exclusive_bytes(uuid));
     co_return rpc::Bytes{bytes};
 }
 
 io::Task<Result<rpc::Explanation>> Service::volume_explain(rpc::ExplainQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_object(*pool, request.object));
     CO_TRY_ASSIGN(const pool::BlockExplanation block,
                   co_await pool->explain(uuid, request.offset_bytes));
@@ -234,7 +240,7 @@ void Service::add_snapshot_methods() {
 }
 
 io::Task<Result<rpc::SnapshotCreated>> Service::snapshot_create(rpc::SnapshotCreate request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     std::vector<pool::SnapshotSpec> specs;
     for (const rpc::SnapshotSpec& wanted : request.snapshots) {
         CO_TRY_ASSIGN(const Uuid volume, find_volume(*pool, wanted.volume));
@@ -245,13 +251,13 @@ io::Task<Result<rpc::SnapshotCreated>> Service::snapshot_create(rpc::SnapshotCre
 }
 
 io::Task<Result<rpc::SnapshotStatus>> Service::snapshot_get(rpc::SnapshotRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_snapshot(*pool, request.snapshot));
     co_return snapshot_status(*pool, uuid);
 }
 
 io::Task<Result<rpc::SnapshotList>> Service::snapshot_list(rpc::SnapshotQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     std::optional<Uuid> volume;
     if (request.volume) {
         CO_TRY_ASSIGN(volume, find_volume(*pool, *request.volume));
@@ -265,14 +271,14 @@ io::Task<Result<rpc::SnapshotList>> Service::snapshot_list(rpc::SnapshotQuery re
 }
 
 io::Task<Result<rpc::Nothing>> Service::snapshot_delete(rpc::SnapshotRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_snapshot(*pool, request.snapshot));
     CO_TRY(co_await pool->delete_snapshot(uuid));
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::snapshot_clone(rpc::SnapshotClone request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid snapshot, find_snapshot(*pool, request.snapshot));
     pool::VolumeSpec spec;
     spec.name = request.name;
