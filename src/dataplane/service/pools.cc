@@ -7,6 +7,9 @@
 #include <optional>
 #include <utility>
 
+#include "dataplane/io/lock_holder.h"
+#include "dataplane/io/run_in_thread.h"
+
 namespace stoa::service {
 
 namespace {
@@ -95,8 +98,16 @@ io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
     const uint64_t give_up = reactor_.now_ns() + options_.lock_patience_ns;
     while (true) {
         auto device = io::DeviceFile::open(reactor_, path, options);
-        const bool waits = !device.ok() && device.error().code() == ErrorCode::busy;
-        if (!waits || stopping_ || reactor_.now_ns() >= give_up) co_return device;
+        if (device.ok() || device.error().code() != ErrorCode::busy || stopping_) co_return device;
+        if (reactor_.now_ns() >= give_up) {
+            const auto holder =
+                co_await io::run_in_thread(reactor_, [&path] { return io::lock_holder(path); });
+            if (!holder) co_return device;
+            co_return Error(ErrorCode::busy,
+                            fmt::format("device {}: is in use by {}; close its pool there, or stop "
+                                        "that",
+                                        path, *holder));
+        }
         co_await reactor_.sleep_ns(kTickNs);
     }
 }
