@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export STOA_KILLS=${STOA_KILLS:-200} STOA_STOPPED_SECONDS=60 STOA_SOAK=1
 build/release/tests/kill/kill_test
-/usr/bin/python3 tests/interop/run.py kill_test stopped_for_a_while cable_is_pulled
+/usr/bin/python3 tests/interop/run.py kill_test stopped_test cable_is_pulled
 tools/test.sh interop_tsan
 first=$((RANDOM * 32768 + RANDOM + 1))
 echo "soak: ${1:-10} minutes from seed $first on"
