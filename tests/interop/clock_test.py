@@ -23,7 +23,7 @@ class ClockTest(unittest.TestCase):
         # Only the daemon's own clock; the monotonic one is the kernel's, as in reality.
         self.daemon.environment.update(
             LD_PRELOAD=str(FAKETIME), FAKETIME_TIMESTAMP_FILE=str(self.clock),
-            FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1")
+            FAKETIME_NO_CACHE="1", FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_DISABLE_SHM="1")
         self.enterContext(self.daemon)
 
     def set_clock(self, days):

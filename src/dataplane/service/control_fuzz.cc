@@ -27,9 +27,10 @@ constexpr std::string_view kPrepared[] = {
     R"("size_bytes":1048576}})",
     R"({"jsonrpc":"2.0","id":1,"method":"snapshot.create","params":{"pool":"tank",)"
     R"("snapshots":[{"volume":"v","name":"s"}]}})",
-    R"({"jsonrpc":"2.0","id":1,"method":"attachment.create","params":{"pool":"tank",)"
-    R"("object":"v","listen":"unix:v"}})",
 };
+constexpr std::string_view kAttached =
+    R"({"jsonrpc":"2.0","id":1,"method":"attachment.create","params":{"pool":"tank",)"
+    R"("object":"v","listen":"unix:v"}})";
 
 // What a request may name outside the daemon, moved to where it harms nobody.
 class Confinement {
@@ -109,6 +110,7 @@ private:
     io::Task<void> talk(std::string_view bytes) {
         if ((how_ & 4) == 0) {
             for (const std::string_view line : kPrepared) co_await session(line);
+            if ((how_ & 64) != 0) co_await session(kAttached);
         }
         if ((how_ & 8) == 0) co_return co_await session(bytes);
         // One after the other.
