@@ -2,14 +2,14 @@
 
 import json
 import os
-import pathlib
+import subprocess
 import threading
 import time
 import unittest
 
 import nbd
 from client import pattern
-from daemon import GIB, MIB, POOL, CallError, Daemon, Mounted
+from daemon import BLOCKD, GIB, MIB, CallError, Daemon, Mounted
 
 
 class Writer(threading.Thread):
@@ -274,6 +274,22 @@ class FullBelowRootTest(unittest.TestCase):
         self.daemon.call("attachment.create", **self.attachment("w.sock", epoch=2))
         self.assertEqual(self.daemon.stop(), 0)
         self.daemon.fsck(self.pool)
+
+    def test_what_cannot_be_printed_ends_nothing(self):
+        with Daemon() as daemon:
+            daemon.kill()
+            with open("/dev/full", "wb") as full:
+                daemon.log, kept = full, daemon.log
+                daemon.start()
+                daemon.log = kept
+            uri = daemon.serve()
+            self.connect(uri).pwrite(b"x" * 4096, 0)
+            for arguments in (["daemon.metrics"], ["rpc.methods"], ["no.such"]):
+                with open("/dev/full", "wb") as full:
+                    ended = subprocess.run([BLOCKD, "--root", daemon.root, "call", *arguments],
+                                           stdout=full, stderr=full, check=False, timeout=20)
+                self.assertEqual(ended.returncode, 2 if arguments == ["no.such"] else 1, arguments)
+            self.assertEqual(daemon.stop(), 0)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/blockd/commands.h"
+#include "apps/blockd/output.h"
 #include "dataplane/io/reactor.h"
 #include "dataplane/io/socket.h"
 #include "rpc/json_rpc.h"
@@ -18,20 +19,19 @@ namespace {
 constexpr uint64_t kConnectNs = 5'000'000'000;
 
 int fail(const Error& error, int code) {
-    fmt::print(stderr, "stoa-blockd: {}\n", error.message());
+    put(stderr, fmt::format("stoa-blockd: {}\n", error.message()));
     return code;
 }
 
 // Results that are nothing but a text are printed as it is.
-void print(const Json& result) {
+bool print(const Json& result) {
     const JsonObject* object = result.if_object();
     const Json* text =
         object != nullptr && object->size() == 1 ? object->if_contains("text") : nullptr;
     if (text != nullptr && text->is_string()) {
-        fmt::print("{}", std::string_view(text->get_string()));
-    } else {
-        fmt::print("{}\n", to_pretty_text(result));
+        return put(stdout, std::string_view(text->get_string()));
     }
+    return put(stdout, to_pretty_text(result) + '\n');
 }
 
 class Connection {
@@ -86,8 +86,7 @@ int call(const std::string& root, const std::string& method, const std::string& 
         if (!message.ok()) return fail(message.error(), kNoDaemon);
         if (message->is_notification) continue;
         if (!message->result.ok()) return fail(message->result.error(), kRefused);
-        print(*message->result);
-        return std::fflush(stdout) == 0 ? kDone : kFailed;
+        return print(*message->result) ? kDone : kFailed;
     }
 }
 
@@ -102,8 +101,7 @@ int follow_events(const std::string& root) {
         const auto message = connection->receive();
         if (!message.ok()) return fail(message.error(), kNoDaemon);
         if (!message->is_notification) continue;
-        fmt::print("{}\n", to_text(message->params));
-        if (std::fflush(stdout) != 0) return kFailed;
+        if (!put(stdout, to_text(message->params) + '\n')) return kFailed;
     }
 }
 

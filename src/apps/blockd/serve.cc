@@ -10,6 +10,7 @@
 
 #include "apps/blockd/commands.h"
 #include "apps/blockd/notify.h"
+#include "apps/blockd/output.h"
 #include "dataplane/service/control.h"
 #include "dataplane/service/service.h"
 
@@ -60,14 +61,13 @@ private:
 };
 
 int fail(const Error& error) {
-    fmt::print(stderr, "stoa-blockd: {}\n", error.message());
+    put(stderr, fmt::format("stoa-blockd: {}\n", error.message()));
     return kFailed;
 }
 
 void log(const rpc::Event& event) {
     const auto seconds = static_cast<std::time_t>(event.time_ns / 1'000'000'000);
-    fmt::print(stderr, "{:%Y-%m-%dT%H:%M:%S}Z {}\n", fmt::gmtime(seconds), event.text);
-    std::fflush(stderr);
+    put(stderr, fmt::format("{:%Y-%m-%dT%H:%M:%S}Z {}\n", fmt::gmtime(seconds), event.text));
 }
 
 io::Task<Result<void>> run(service::Service& service, service::Control& control, StopSignal& stop) {
