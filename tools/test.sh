@@ -17,7 +17,8 @@ run_interop() { build release && /usr/bin/python3 tests/interop/run.py; }
 run_interop_asan() {
     build asan && STOA_BINARIES=build/asan/src/apps STOA_KILLS=3 \
         ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=8 /usr/bin/python3 tests/interop/run.py \
-        interop_test control_test attachment_test kill_test hostile_test
+        interop_test control_test attachment_test kill_test hostile_test host_full_test \
+        device_lost_test descriptors_test
 }
 # A race ends the daemon, and its test fails. Not among the stages by default: make soak.
 run_interop_tsan() {

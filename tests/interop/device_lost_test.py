@@ -144,6 +144,19 @@ class DeviceLostTest(unittest.TestCase):
         self.daemon.call("pool.open", devices=[self.lossy])
         return self.daemon.attach("v", pool="lossy")["uri"]
 
+    def test_a_look_at_it_read_only_takes_nothing_from_what_is_not_flushed(self):
+        self.connect(self.attached["uri"]).pwrite(b"1" * 4096, 0)
+        self.disk.fails.touch()
+        self.daemon.call("attachment.delete", uuid=self.attached["uuid"])
+        with self.assertRaises(CallError):
+            self.daemon.call("pool.close", pool="lossy")
+        self.disk.fails.unlink()
+        self.daemon.call("pool.open", devices=[self.lossy], read_only=True)
+        self.daemon.call("pool.close", pool="lossy")
+        self.daemon.call("pool.open", devices=[self.lossy])
+        uri = self.daemon.attach("v", pool="lossy")["uri"]
+        self.assertEqual(self.connect(uri).pread(4096, 0), b"1" * 4096)
+
     def test_errors_of_a_device_are_eio_until_the_pool_is_opened_again(self):
         self.lose_and_find(self.disk.fails.touch, self.disk.fails.unlink)
 

@@ -151,6 +151,32 @@ class FullBelowPoolTest(unittest.TestCase):
         self.assertIsNone(writer.failure)
 
 
+class FullRuntimeTest(unittest.TestCase):
+    def test_a_pool_for_which_there_is_no_memory_is_refused_and_leaves_nothing(self):
+        # A pool takes 8 MiB.
+        small = self.enterContext(Mounted("tmpfs", size_mib=12))
+        daemon = Daemon()
+        daemon.runtime = small
+        with daemon:
+            uri = daemon.serve()
+            with self.assertRaises(CallError) as error:
+                daemon.create_pool("second")
+            self.assertEqual(error.exception.code, "no_space", error.exception)
+            self.assertFalse(os.path.exists(daemon.file("second.img")))
+            self.assertEqual(len(os.listdir(small)), 1)
+            handle = nbd.NBD()
+            handle.connect_uri(uri)
+            handle.pwrite(b"x" * 4096, 0)
+            # One that is closed gives its memory to the next.
+            attached, = daemon.call("attachment.list")["attachments"]
+            daemon.call("attachment.delete", uuid=attached["uuid"])
+            daemon.call("pool.close", pool="tank")
+            self.assertEqual(os.listdir(small), [])
+            daemon.create_pool("second")
+            self.assertEqual(daemon.stop(), 0)
+            daemon.fsck()
+
+
 class FullBelowRootTest(unittest.TestCase):
     """The state file cannot be written: what must be remembered is refused, what is served goes
     on."""

@@ -130,6 +130,15 @@ io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devic
     co_return devices;
 }
 
+std::string Pools::ring_path(const Uuid& uuid) const {
+    return fmt::format("{}/{}.ring", ring_directory_, uuid.to_string());
+}
+
+void Pools::remove_ring(const Uuid& uuid) const {
+    std::error_code ignored;
+    std::filesystem::remove(ring_path(uuid), ignored);
+}
+
 void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count) {
     std::error_code ignored;
     for (size_t i = 0; i < count; ++i) {
@@ -159,9 +168,8 @@ io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord rec
         events_.add(fmt::format("pool {}: {}", name, text));
     };
     if (!record.read_only && !record.uuid.is_nil()) {
-        const std::string ring =
-            fmt::format("{}/{}.ring", ring_directory_, record.uuid.to_string());
-        CO_TRY_ASSIGN(open->ring, io::open_shared_memory(ring, options_.ring_bytes));
+        CO_TRY_ASSIGN(open->ring,
+                      io::open_shared_memory(ring_path(record.uuid), options_.ring_bytes));
         options.acknowledged = open->ring.get();
     }
     CO_TRY_ASSIGN(open->pool,
@@ -242,17 +250,24 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
     } else {
         result = opened.take_error();
     }
-    if (result.ok()) entries_.at(uuid).open = *std::move(opened);
-    else remove_created(request.devices, request.devices.size());
+    if (result.ok()) {
+        entries_.at(uuid).open = *std::move(opened);
+    } else {
+        remove_created(request.devices, request.devices.size());
+        remove_ring(uuid);
+    }
     co_return result;
 }
 
 io::Task<Result<void>> Pools::remember_open(PoolRecord record, std::unique_ptr<Open>& open) {
+    const Uuid uuid = record.uuid;
     auto saved = co_await remember(std::move(record));
     if (saved.ok()) co_return saved;
-    // What it could not keep in the devices lies in the ring still.
-    static_cast<void>(co_await open->pool->close());
+    const bool has_ring = open->ring != nullptr;
+    const auto closed = co_await open->pool->close();
     open.reset();
+    // Else what is not in the devices is in the ring still.
+    if (has_ring && closed.ok()) remove_ring(uuid);
     co_return saved;
 }
 
@@ -343,11 +358,15 @@ io::Task<Result<void>> Pools::finish_close(Uuid uuid) {
         entry.busy = false;
         co_return saved;
     }
+    // One that was opened read-only has not looked into the ring.
+    const bool has_ring = entry.open != nullptr && entry.open->ring != nullptr;
     Result<void> result;
     if (entry.open != nullptr) result = co_await entry.open->pool->close();
     while (entry.uses > 0) co_await use_ended_.wait();
     events_.add(fmt::format("pool {}: closed", name(uuid)));
     entries_.erase(uuid);
+    // Else what is not in the devices is in the ring still.
+    if (has_ring && result.ok()) remove_ring(uuid);
     co_return result;
 }
 

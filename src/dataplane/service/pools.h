@@ -100,6 +100,9 @@ private:
     // The same, of a pool that was just opened: it is closed if that fails.
     io::Task<Result<void>> remember_open(PoolRecord record, std::unique_ptr<Open>& open);
     [[nodiscard]] Result<void> check_name(std::string_view name) const;
+    [[nodiscard]] std::string ring_path(const Uuid& uuid) const;
+    // Of a pool that was closed well: its memory is the host's again.
+    void remove_ring(const Uuid& uuid) const;
     static void remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count);
 
     io::Reactor& reactor_;
