@@ -1,7 +1,6 @@
 """A device that goes away under a pool, or gives errors: its clients get EIO, nobody else notices,
 and what was acknowledged is there when it is back."""
 
-import os
 import pathlib
 import signal
 import subprocess
@@ -56,6 +55,9 @@ class LossyDisk:
             threading.Event().wait(0.01)
         raise AssertionError("the disk does not appear")
 
+    def hang(self, on):
+        self.processes[-1].send_signal(signal.SIGSTOP if on else signal.SIGCONT)
+
     def detach(self):
         """All at once: as if it had been pulled out."""
         for process in reversed(self.processes):
@@ -76,7 +78,8 @@ class DeviceLostTest(unittest.TestCase):
         # The other one must not notice.
         self.daemon.create_pool()
         self.daemon.create_volume("w")
-        self.other = self.connect(self.daemon.attach("w")["uri"])
+        self.other_attached = self.daemon.attach("w")
+        self.other = self.connect(self.other_attached["uri"])
 
     def connect(self, uri):
         handle = nbd.NBD()
@@ -176,10 +179,33 @@ class DeviceLostTest(unittest.TestCase):
         self.daemon.wait_serving(self.attached["uuid"])
         self.assertEqual(self.connect(self.attached["uri"]).pread(4096, 0), b"1" * 4096)
 
+    def test_a_device_that_does_not_answer_holds_up_no_other(self):
+        handle = self.connect(self.attached["uri"])
+        handle.pwrite(b"1" * 4096, 0)
+        handle.flush()
+        self.disk.hang(True)
+        waiting = threading.Thread(target=lambda: handle.pwrite(b"2" * 4096, 0), daemon=True)
+        waiting.start()
+        self.check_others()
+        self.disk.hang(False)
+        waiting.join(20)
+        self.assertEqual(handle.pread(4096, 0), b"2" * 4096)
+        # Neither when it is to be opened.
+        self.daemon.kill()
+        self.disk.hang(True)
+        try:
+            self.daemon.start()
+            self.check_others_again()
+            self.assertEqual(self.pool()["state"], "opening")
+        finally:
+            self.disk.hang(False)
+        self.daemon.wait_serving(self.attached["uuid"])
+        self.assertEqual(self.connect(self.attached["uri"]).pread(4096, 0), b"2" * 4096)
+        self.assertEqual(self.daemon.stop(), 0)
+
     def check_others_again(self):
-        path = self.daemon.file("w.sock")
-        self.daemon.wait_until(lambda: os.path.exists(path), 10)
-        self.other = self.connect(f"nbd+unix:///w?socket={path}")
+        self.daemon.wait_serving(self.other_attached["uuid"])
+        self.other = self.connect(self.other_attached["uri"])
         self.check_others()
 
 

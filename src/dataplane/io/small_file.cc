@@ -117,4 +117,8 @@ bool is_on_tmpfs(const std::string& path) {
     return ::statfs(path.c_str(), &status) == 0 && status.f_type == TMPFS_MAGIC;
 }
 
+bool can_be_opened(const std::string& path) {
+    return FileDescriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)).is_open();
+}
+
 }  // namespace stoa::io

@@ -48,7 +48,7 @@ public:
     }
 
 private:
-    [[nodiscard]] std::string moved(std::string text, std::string_view key) const {
+    [[nodiscard]] std::string moved(const std::string& text, std::string_view key) const {
         if (key == "listen") {
             if (text.starts_with("unix:")) return "unix:" + inside(text.substr(5));
             return io::Address::parse(text).ok() ? "tcp:127.0.0.1:0" : text;
@@ -160,21 +160,22 @@ private:
     std::map<std::string, Method, std::less<>> confined_;
 };
 
-}  // namespace
-}  // namespace stoa::service
-
-extern "C" int LLVMFuzzerInitialize(int* /*count*/, char*** /*arguments*/) {
+bool prepare() {
     ::setenv("TMPDIR", "/dev/shm", 1);  // quick, and a tmpfs
     // No request makes a file larger than that.
-    const rlimit limit{stoa::service::kFileBytesMax, stoa::service::kFileBytesMax};
+    const rlimit limit{kFileBytesMax, kFileBytesMax};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     std::signal(SIGXFSZ, SIG_IGN);
     std::signal(SIGPIPE, SIG_IGN);
-    return 0;
+    return true;
 }
 
+}  // namespace
+}  // namespace stoa::service
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-    if (size == 0) return 0;
+    static const bool prepared = stoa::service::prepare();
+    if (size == 0 || !prepared) return 0;
     stoa::service::Bench(data[0]).run({reinterpret_cast<const char*>(data + 1), size - 1});
     return 0;
 }

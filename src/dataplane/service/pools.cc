@@ -9,6 +9,7 @@
 
 #include "dataplane/io/lock_holder.h"
 #include "dataplane/io/run_in_thread.h"
+#include "dataplane/io/small_file.h"
 
 namespace stoa::service {
 
@@ -60,7 +61,8 @@ void Pools::start(std::function<void(const Uuid&)> opened) {
 io::Task<void> Pools::keep_trying() {
     while (!stopping_) {
         for (const Uuid& uuid : list()) {
-            if (!stopping_) co_await try_to_open(uuid);
+            // Beside each other: one whose device does not answer holds up no other.
+            if (!stopping_) trying_.spawn(try_to_open(uuid));
         }
         const auto waits = [](const auto& each) { return each.second.open == nullptr; };
         if (std::ranges::none_of(entries_, waits)) co_return;
@@ -94,6 +96,9 @@ io::Task<void> Pools::try_to_open(Uuid uuid) {
 // Waits a while for the lock: I/O of a killed owner can be on its way still.
 io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
     std::string path, io::DeviceFileOptions options) {
+    // If it does not answer, a thread of its own waits for it, not everybody.
+    static_cast<void>(
+        co_await io::run_in_thread(reactor_, [&path] { return io::can_be_opened(path); }));
     options.lock_wait_ms = 0;
     const uint64_t give_up = reactor_.now_ns() + options_.lock_patience_ns;
     while (true) {
