@@ -156,6 +156,7 @@ class FullRuntimeTest(unittest.TestCase):
         # A pool takes 8 MiB.
         small = self.enterContext(Mounted("tmpfs", size_mib=12))
         daemon = Daemon()
+        daemon.runtime.rmdir()
         daemon.runtime = small
         with daemon:
             uri = daemon.serve()
