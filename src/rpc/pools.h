@@ -120,11 +120,14 @@ struct DeviceStatus {
     std::string path;
     uint64_t size_bytes = 0;
     bool missing = false;
+    bool host_full = false;
     static constexpr auto fields() {
         return std::tuple(required("uuid", &DeviceStatus::uuid, ""),
                           required("path", &DeviceStatus::path, ""),
                           required("size_bytes", &DeviceStatus::size_bytes, ""),
-                          required("missing", &DeviceStatus::missing, ""));
+                          required("missing", &DeviceStatus::missing, ""),
+                          required("host_full", &DeviceStatus::host_full,
+                                   "writes wait until the file system below it has space"));
     }
 };
 

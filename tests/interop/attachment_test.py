@@ -140,9 +140,11 @@ class AttachmentTest(unittest.TestCase):
             second = subprocess.run([BLOCKD, "--root", daemon.root, "--runtime", daemon.runtime],
                                     capture_output=True, text=True, check=False, timeout=30)
             self.assertEqual(second.returncode, 1)
-            self.assertIn("lock", second.stderr)
+            holder = f"process {daemon.process.pid} ({BLOCKD} --root {daemon.root}"
+            self.assertIn(f"is locked by {holder}", second.stderr)
             text = self.refused("busy", other, "pool.open", devices=[daemon.file("tank.img")])
             self.assertIn("tank.img", text)
+            self.assertIn(f"is in use by {holder}", text)
             connected(uri).pwrite(b"x" * 512, 0)
 
     def test_a_pool_moves_to_another_daemon(self):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -175,6 +176,42 @@ class ControlTest(unittest.TestCase):
         answered = {control.receive()["id"] for _ in range(500)}
         self.assertEqual(answered, set(range(500)))
         self.assertEqual(len(self.daemon.call("volume.list", pool="tank")["volumes"]), 500)
+
+    def test_a_pool_is_closed_beside_calls_that_use_it(self):
+        daemon = self.daemon
+        chance = random.Random(1)
+        for number in range(20):
+            device = daemon.file(f"{number}.img")
+            daemon.create_pool(path=device, size=256 * MIB)
+            daemon.create_volume()
+            calls = [
+                ("attachment.create", {"object": "v",
+                                       "listen": f"unix:{daemon.file(str(number))}"}),
+                ("volume.create", {"name": "w", "size_bytes": MIB}),
+                ("snapshot.create", {"snapshots": [{"volume": "v", "name": "s"}]}),
+                ("volume.resize", {"volume": "v", "size_bytes": 32 * MIB}),
+                ("pool.add_device", {"device": {"path": daemon.file(f"{number}.more"),
+                                                "create_bytes": 256 * MIB}}),
+                ("pool.checkpoint", {}), ("pool.scrub", {}), ("pool.close", {})]
+            calls = chance.sample(calls[:-1], chance.randrange(4)) + calls[-1:]
+            chance.shuffle(calls)
+            control = daemon.control()
+            control.send(b"".join(
+                json.dumps({"jsonrpc": "2.0", "id": method, "method": method,
+                            "params": {"pool": "tank", **params}}).encode() + b"\n"
+                for method, params in calls))
+            answers = {answer["id"]: answer for answer in
+                       (control.receive() for _ in calls)}
+            control.close()
+            if "error" not in answers["pool.close"]:
+                daemon.fsck(*([device] if "result" not in answers.get("pool.add_device", {})
+                              else [device, daemon.file(f"{number}.more")]))
+                continue
+            for each in daemon.call("attachment.list")["attachments"]:
+                daemon.call("attachment.delete", uuid=each["uuid"])
+            daemon.wait_until(lambda: all(task["state"] != "running" for task in
+                                          daemon.call("task.list")["tasks"]), 20)
+            daemon.call("pool.close", pool="tank")
 
     def test_metrics_are_what_prometheus_reads(self):
         uri = self.daemon.serve(size=64 * MIB)

@@ -178,6 +178,24 @@ class Daemon:
             raise AssertionError(f"fsck {checked.returncode}: {checked.stdout}{checked.stderr}")
 
 
+class Mounted:
+    """A small file system of its own; in a with statement, its directory."""
+
+    def __init__(self, kind, size_mib):
+        self.kind = kind
+        self.size_mib = size_mib
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="stoa-it-fs-", dir="/dev/shm"))
+
+    def __enter__(self):
+        run("mount", "-t", self.kind, "-o", f"size={self.size_mib}m", "none", self.directory)
+        return self.directory
+
+    def __exit__(self, *_):
+        # Lazily: a process that was killed may hold a file of it for another moment.
+        run("umount", "--lazy", self.directory)
+        self.directory.rmdir()
+
+
 def run(*command, check=True, **more):
     """Runs a program of others; gives what it printed."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True,

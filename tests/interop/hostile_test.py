@@ -3,7 +3,6 @@
 import os
 import random
 import resource
-import signal
 import socket
 import struct
 import threading
@@ -221,20 +220,6 @@ class HostileTest(unittest.TestCase):
             client.socket.close()
         self.daemon.wait_until(lambda: self.connections() == 1, 20)
         self.check_alive()
-
-    def test_stopped_for_a_while_it_goes_on(self):
-        client = nbd.NBD()
-        client.connect_uri(self.uri)
-        neighbour = Neighbour(self.uri)
-        neighbour.start()
-        self.daemon.process.send_signal(signal.SIGSTOP)
-        time.sleep(float(os.environ.get("STOA_STOPPED_SECONDS", "3")))
-        self.daemon.process.send_signal(signal.SIGCONT)
-        client.pwrite(b"x" * 4096, 8 * MIB)
-        neighbour.finish()
-        self.assertFalse(neighbour.is_alive())
-        self.assertEqual(self.daemon.stop(), 0)
-        self.daemon.fsck()
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ int serve(const ServeOptions& options) {
     service::ServiceOptions with;
     with.root = options.root;
     with.runtime = options.runtime;
-    with.cache_bytes = options.cache_bytes;
+    with.pools.cache_bytes = options.cache_bytes;
     with.version = STOA_VERSION;
     auto service = service::Service::create(**reactor, with);
     if (!service.ok()) return fail(service.error());

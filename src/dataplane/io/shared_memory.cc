@@ -31,8 +31,8 @@ private:
 
 Error failed(const std::string& path, const char* action) {
     const int code = errno;
-    return {ErrorCode::io, "shared memory " + path + ": cannot " + action + ": " + errno_text(code),
-            code};
+    return {code == ENOSPC ? ErrorCode::no_space : ErrorCode::io,
+            "shared memory " + path + ": cannot " + action + ": " + errno_text(code), code};
 }
 
 Result<FileDescriptor> open_file(const std::string& path) {

@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/io/lock_holder.h"
 #include "dataplane/io/system_error.h"
 
 namespace stoa::io {
@@ -103,7 +104,8 @@ Result<FileDescriptor> lock_file(const std::string& path, uint32_t wait_ms) {
         if (errno == EINTR) continue;
         if (errno != EWOULDBLOCK) return system_error("file " + path + ": cannot lock", errno);
         if (std::chrono::steady_clock::now() >= give_up) {
-            return Error(ErrorCode::busy, "file " + path + ": another process holds its lock");
+            return Error(ErrorCode::busy, "file " + path + ": is locked by " +
+                                              lock_holder(path).value_or("another process"));
         }
         std::this_thread::sleep_for(kEvery);
     }
@@ -113,6 +115,10 @@ Result<FileDescriptor> lock_file(const std::string& path, uint32_t wait_ms) {
 bool is_on_tmpfs(const std::string& path) {
     struct statfs status{};
     return ::statfs(path.c_str(), &status) == 0 && status.f_type == TMPFS_MAGIC;
+}
+
+bool can_be_opened(const std::string& path) {
+    return FileDescriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)).is_open();
 }
 
 }  // namespace stoa::io

@@ -23,4 +23,7 @@ Result<FileDescriptor> lock_file(const std::string& path, uint32_t wait_ms);
 // Whether what is at `path` is gone after a reboot: a tmpfs.
 [[nodiscard]] bool is_on_tmpfs(const std::string& path);
 
+// Opens it for reading and closes it again; takes as long as its file system or device takes.
+[[nodiscard]] bool can_be_opened(const std::string& path);
+
 }  // namespace stoa::io

@@ -6,6 +6,7 @@
 #include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
@@ -25,6 +26,11 @@ namespace {
 constexpr size_t kPathBytesMax = sizeof(sockaddr_un{}.sun_path) - 1;
 constexpr size_t kPartsMax = 64;  // of one system call
 constexpr uint64_t kDescriptorRetryNs = 50'000'000;
+constexpr rlim_t kSparedDescriptors = 32;
+// A peer that has vanished is noticed after kUnansweredMs, whether we send to it or not.
+constexpr int kAskAfterSeconds = 30;
+constexpr int kAskEverySeconds = 10;
+constexpr int kUnansweredMs = 60'000;
 
 struct SystemAddress {
     sockaddr_storage storage{};
@@ -75,11 +81,16 @@ Result<FileDescriptor> make_socket(const Address& address, int family) {
     return file;
 }
 
-void send_at_once(int file) {
-    const int on = 1;
-    // Fails on Unix sockets, which do not delay anyway.
-    static_cast<void>(setsockopt(file, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
-    static_cast<void>(setsockopt(file, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on));
+// Sends without delay and asks for signs of life. What fails on Unix sockets does not concern them.
+void set_options(int file) {
+    const auto set = [file](int level, int option, int value) {
+        static_cast<void>(setsockopt(file, level, option, &value, sizeof value));
+    };
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, kAskAfterSeconds);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, kAskEverySeconds);
+    set(IPPROTO_TCP, TCP_USER_TIMEOUT, kUnansweredMs);
 }
 
 Error malformed(std::string_view text) {
@@ -87,6 +98,14 @@ Error malformed(std::string_view text) {
             fmt::format("address \"{}\": write unix:PATH or tcp:HOST:PORT, HOST being a number "
                         "(IPv6 in brackets) or localhost",
                         text)};
+}
+
+// New descriptors have the smallest free number.
+bool is_one_of_the_last(const FileDescriptor& file) {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+    const rlim_t spared = std::min(kSparedDescriptors, limit.rlim_cur / 4);
+    return static_cast<rlim_t>(file.get()) >= limit.rlim_cur - spared;
 }
 
 std::string name_of(const sockaddr_storage& from) {
@@ -163,7 +182,7 @@ struct Socket::Operation final : Continuation {
 Socket::Socket(Reactor& reactor, FileDescriptor file, std::string peer)
     : reactor_(reactor), file_(std::move(file)), peer_(std::move(peer)),
       client_(reactor.add_client(*this)) {
-    send_at_once(file_.get());
+    set_options(file_.get());
 }
 
 Socket::~Socket() {
@@ -344,7 +363,8 @@ Result<std::unique_ptr<Listener>> Listener::open(Reactor& reactor, Address addre
     TRY_ASSIGN(FileDescriptor file, make_socket(address, system.family()));
     if (address.path.empty()) TRY(bind_tcp(file.get(), address, system, options.backlog));
     else TRY(bind_local(file.get(), address, options));
-    std::unique_ptr<Listener> listener(new Listener(reactor, std::move(file), std::move(address)));
+    std::unique_ptr<Listener> listener(
+        new Listener(reactor, std::move(file), std::move(address), options.spares_descriptors));
     struct stat there{};
     if (!listener->address_.path.empty() && ::lstat(listener->address_.path.c_str(), &there) == 0) {
         listener->device_ = there.st_dev;
@@ -353,9 +373,9 @@ Result<std::unique_ptr<Listener>> Listener::open(Reactor& reactor, Address addre
     return listener;
 }
 
-Listener::Listener(Reactor& reactor, FileDescriptor file, Address address)
+Listener::Listener(Reactor& reactor, FileDescriptor file, Address address, bool spares_descriptors)
     : reactor_(reactor), file_(std::move(file)), address_(std::move(address)),
-      client_(reactor.add_client(*this)) {}
+      client_(reactor.add_client(*this)), spares_descriptors_(spares_descriptors) {}
 
 Listener::~Listener() {
     CHECK(!accepting_);
@@ -389,6 +409,10 @@ Task<Result<std::unique_ptr<Socket>>> Listener::accept() {
             accepting_ = false;
             FileDescriptor file(result);
             if (shut_down_) break;
+            if (spares_descriptors_ && is_one_of_the_last(file)) {
+                co_return Error(ErrorCode::busy,
+                                address_.to_string() + ": no descriptors are left for clients");
+            }
             co_return std::make_unique<Socket>(reactor_, std::move(file), name_of(from));
         }
         // The client waits in the backlog until some other connection has ended.

@@ -39,9 +39,11 @@ struct PeerCredentials {
     pid_t pid = 0;
 };
 
+// TCP without delay. A peer from which nothing comes for a minute, not even that it lives or that
+// it takes some of what it is sent, is cut off: io.
 class Socket final : public Stream, private RingClient {
 public:
-    // TCP without delay. Errors: io (refused, unreachable), not_found (no such Unix socket),
+    // Errors: io (refused, unreachable), not_found (no such Unix socket),
     // busy (not connected within `timeout_ns`), invalid_argument.
     static Task<Result<std::unique_ptr<Socket>>> connect(Reactor& reactor, Address address,
                                                          uint64_t timeout_ns);
@@ -76,6 +78,9 @@ struct ListenOptions {
     std::optional<uid_t> owner;          // of a Unix socket; needs root unless it is one's own
     std::optional<gid_t> group;
     int backlog = 128;
+    // Keeps descriptors for everything else in the process: who would take one of the last 32 (or
+    // of the last quarter, if that is less) is turned away.
+    bool spares_descriptors = false;
 };
 
 class Listener final : private RingClient {
@@ -89,7 +94,8 @@ public:
     Listener& operator=(const Listener&) = delete;
     ~Listener();  // Removes a Unix socket if it is still this one. CHECKs that accept() has ended.
 
-    // One at a time. Waits while descriptors are short. Errors: cancelled (after shut_down()), io.
+    // One at a time. Waits while there is no descriptor. Errors: cancelled (after shut_down()),
+    // busy (a client was turned away), io.
     Task<Result<std::unique_ptr<Socket>>> accept();
     // accept() ends soon.
     void shut_down();
@@ -98,13 +104,14 @@ public:
 
 private:
     struct Operation;
-    Listener(Reactor& reactor, FileDescriptor file, Address address);
+    Listener(Reactor& reactor, FileDescriptor file, Address address, bool spares_descriptors);
     void complete(void* item, int result) override;
 
     Reactor& reactor_;
     FileDescriptor file_;
     Address address_;
     const uint16_t client_;
+    const bool spares_descriptors_;
     dev_t device_ = 0;  // of the Unix socket's file
     ino_t inode_ = 0;
     bool accepting_ = false;

@@ -192,6 +192,28 @@ TEST_F(SocketTest, accepting_waits_while_descriptors_are_short) {
     }(*reactor_, *listener, before));
 }
 
+TEST_F(SocketTest, who_would_take_one_of_the_last_descriptors_is_turned_away) {
+    ListenOptions options;
+    options.spares_descriptors = true;
+    auto listener = *listen(local("a"), options);
+    auto client = *connect(listener->address());
+    rlimit before{};
+    getrlimit(RLIMIT_NOFILE, &before);
+    const int next_free = ::dup(0);
+    ::close(next_free);
+    rlimit scarce = before;
+    scarce.rlim_cur = static_cast<rlim_t>(next_free) + 2;
+    setrlimit(RLIMIT_NOFILE, &scarce);
+    const auto refused = reactor_->run(listener->accept());
+    setrlimit(RLIMIT_NOFILE, &before);
+    EXPECT_EQ(refused.error().code(), ErrorCode::busy);
+    std::vector<std::byte> byte(1);
+    const auto got = reactor_->run(client->read_some(byte));
+    EXPECT_TRUE(!got.ok() || *got == 0);
+    auto second = *connect(listener->address());
+    EXPECT_TRUE(reactor_->run(listener->accept()).ok());
+}
+
 TEST(AddressTest, text_and_address_are_the_same) {
     for (const char* text : {"unix:/run/a.socket", "tcp:127.0.0.1:10809", "tcp:[::1]:0"}) {
         const auto address = Address::parse(text);

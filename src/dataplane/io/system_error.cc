@@ -30,4 +30,8 @@ Error system_error(std::string_view what, int system_errno) {
     return {code, std::move(message), system_errno};
 }
 
+Error failed_io(std::string_view what, int system_errno) {
+    return {ErrorCode::io, system_error(what, system_errno).message(), system_errno};
+}
+
 }  // namespace stoa::io

@@ -16,4 +16,7 @@ namespace stoa::io {
 // and what was tried: "device /srv/a.img: cannot open".
 [[nodiscard]] Error system_error(std::string_view what, int system_errno);
 
+// The same with the code io, whatever the reason: for what the caller can only give up.
+[[nodiscard]] Error failed_io(std::string_view what, int system_errno);
+
 }  // namespace stoa::io

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/io/system_error.h"
 #include "dataplane/pool/commit.h"
 #include "dataplane/pool/node_flusher.h"
 
@@ -76,7 +77,7 @@ io::Task<Result<void>> write_object_block(
         }
         core.regions.give_up(address, error, &frozen.space);
         if (attempt >= kWriteAttempts || !is_bad_place(error)) {
-            co_return Error(ErrorCode::io, "an object block could not be written", error);
+            co_return io::failed_io("an object block could not be written", error);
         }
     }
     for (;;) {
@@ -183,7 +184,7 @@ io::Task<Result<void>> write_tables(Core& core, const Frozen& frozen, Superblock
         }
     }
     if (error != 0) {
-        co_return Error(ErrorCode::io, "the region table could not be written", error);
+        co_return io::failed_io("the region table could not be written", error);
     }
     co_return Result<void>{};
 }
@@ -244,7 +245,7 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
     if (!MUTANT(15)) {
         const int before = co_await core.devices.flush_touched();
         if (before != 0) {
-            co_return Error(ErrorCode::io, "a checkpoint could not be flushed", before);
+            co_return io::failed_io("a checkpoint could not be flushed", before);
         }
     }
     next.generation = std::max(core.superblock.generation, core.newest_generation) + 1;
@@ -273,7 +274,7 @@ io::Task<Result<void>> write_superblock(Core& core, Superblock next) {
             error = co_await put_superblock(core, next.generation, block.bytes(), joins);
         }
     } while (error == ENOSPC && co_await core.devices.pause_for_host());
-    if (error != 0) co_return Error(ErrorCode::io, "a superblock could not be written", error);
+    if (error != 0) co_return io::failed_io("a superblock could not be written", error);
     for (PoolDevice& device : core.devices.list) {
         device.stale = device.stale && !device.joins;
         device.joins = false;

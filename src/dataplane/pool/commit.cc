@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/io/system_error.h"
+
 namespace stoa::pool {
 
 namespace {
@@ -67,7 +69,7 @@ io::Task<Result<void>> flush_appended(Core& core) {
     if (core.appended_position == core.committed_position) co_return Result<void>{};
     const int error = MUTANT(12) ? 0 : co_await core.devices.flush_touched();
     if (error != 0) {
-        co_return Error(ErrorCode::io, "a commit could not be made durable", error);
+        co_return io::failed_io("a commit could not be made durable", error);
     }
     core.proven_commit = core.appended_proven;
     core.durable_commit = core.journal.last_commit();
@@ -175,7 +177,7 @@ io::Task<void> run_prover(Core& core) {
         if (core.journal.free_blocks() == 0) continue;
         const int error = co_await core.journal.write_proof(seen, core.superblock.generation);
         if (error != 0) {
-            core.fail(Error(ErrorCode::io, "a journal note could not be written", error));
+            core.fail(io::failed_io("a journal note could not be written", error));
             co_return;
         }
         core.proven_commit = seen;

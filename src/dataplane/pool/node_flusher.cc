@@ -4,6 +4,7 @@
 #include <span>
 
 #include "base/mutant.h"
+#include "dataplane/io/system_error.h"
 
 namespace stoa::pool {
 
@@ -156,7 +157,7 @@ io::Task<Result<void>> NodeFlusher::write_node(Node& node) {
             core_.regions.give_up(*address, error, space_);
             if (attempt < kWriteAttempts && is_bad_place(error)) continue;
             --node.pins;
-            co_return Error(ErrorCode::io, "a map node could not be written", error);
+            co_return io::failed_io("a map node could not be written", error);
         }
         core_.regions.commit_allocated({*address, 1}, space_);
         core_.cache.mark_written(node, *address, crc);

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/io/system_error.h"
 #include "dataplane/pool/checkpoint.h"
 #include "dataplane/pool/history.h"
 #include "dataplane/pool/replay.h"
@@ -184,7 +185,7 @@ io::Task<Result<void>> take_over(Core& core, const RecordLog::Leftover& leftover
                                                        core.durable_commit);
         if (error == 0) error = co_await core.devices.flush_touched();
         if (error != 0) {
-            co_return Error(ErrorCode::io, "acknowledged writes could not be committed", error);
+            co_return io::failed_io("acknowledged writes could not be committed", error);
         }
         core.durable_commit = core.journal.last_commit();
         scan.last_sequence = last;

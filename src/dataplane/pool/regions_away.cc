@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "dataplane/io/system_error.h"
 #include "dataplane/pool/block_io.h"
 #include "dataplane/pool/region_bits.h"
 #include "dataplane/pool/regions.h"
@@ -114,7 +115,7 @@ io::Task<Result<void>> Regions::write_delta(uint32_t index, FrozenSpace& frozen,
         }
         give_up(address, error, &frozen);
         if (attempt >= kWriteAttempts || !is_bad_place(error)) {
-            co_return Error(ErrorCode::io, "a bitmap difference could not be written", error);
+            co_return io::failed_io("a bitmap difference could not be written", error);
         }
     }
     frozen.updates.push_back(update);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/mutant.h"
+#include "dataplane/io/system_error.h"
 #include "dataplane/pool/region_bits.h"
 #include "dataplane/pool/regions.h"
 
@@ -184,8 +185,7 @@ io::Task<Result<void>> Regions::update_bitmap(uint32_t index, std::span<const Ru
                                    buffer.bytes(), error);
     }
     if (error != 0) {
-        co_return Error(ErrorCode::io, fmt::format("bitmap of region {} cannot be written", index),
-                        error);
+        co_return io::failed_io(fmt::format("bitmap of region {} cannot be written", index), error);
     }
     frozen.updates.push_back(update);
     co_return Result<void>{};

@@ -72,7 +72,7 @@ Attachments::~Attachments() {
 
 io::Task<Result<void>> Attachments::activate(Item& item) {
     const AttachmentRecord& record = item.record;
-    CO_TRY_ASSIGN(pool::Pool * pool, pools_.get(record.pool));
+    CO_TRY_ASSIGN(PoolUse pool, pools_.use(record.pool));
     CO_TRY_ASSIGN(const io::Address address, io::Address::parse(record.listen));
     if (record.tls) {
         CO_TRY_ASSIGN(item.tls, TlsGuard::create(reactor_, *record.tls));
@@ -82,6 +82,7 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     options.mode = record.mode;
     options.owner = record.owner;
     options.group = record.group;
+    options.spares_descriptors = true;
     auto listener = io::Listener::open(reactor_, address, options);
     if (!listener.ok()) {
         co_await pool->detach(std::exchange(item.handle, nullptr));
@@ -96,6 +97,7 @@ io::Task<Result<void>> Attachments::activate(Item& item) {
     item.server = std::make_unique<nbd::Server>(reactor_, *item.exported, buffers_, serving);
     item.server->start(*std::move(listener));
     item.error.clear();
+    item.pool.emplace(std::move(pool));
     co_return Result<void>{};
 }
 
@@ -106,12 +108,11 @@ io::Task<void> Attachments::deactivate(Item& item) {
     item.exported->close();
     io::TaskGroup stopping(reactor_);
     stopping.spawn(item.server->stop());
-    const auto pool = pools_.get(item.record.pool);
-    CHECK(pool.ok());
-    co_await (*pool)->detach(std::exchange(item.handle, nullptr));
+    co_await (*item.pool)->detach(std::exchange(item.handle, nullptr));
     co_await stopping.join();
     item.server.reset();
     item.exported.reset();
+    item.pool.reset();
 }
 
 void Attachments::start() { retrying_.spawn(retry()); }
@@ -189,29 +190,47 @@ Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& req
     return record;
 }
 
-io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
+Result<void> Attachments::check_room(const AttachmentRecord& record) const {
     for (const auto& [uuid, item] : items_) {
         const AttachmentRecord& other = item->record;
         if (other.listen == record.listen && !record.listen.ends_with(":0")) {
             if (!contend(record, other) || other.epoch >= record.epoch) {
-                co_return Error(ErrorCode::in_use,
-                                fmt::format("{}: is taken by {}", record.listen, described(other)));
+                return Error(ErrorCode::in_use,
+                             fmt::format("{}: is taken by {}", record.listen, described(other)));
             }
         }
         if (contend(record, other) && other.epoch >= record.epoch) {
-            co_return Error(
+            return Error(
                 ErrorCode::in_use,
                 fmt::format("volume {}: is attached for writing by {}; an attachment with a higher "
                             "epoch than {} would cut it off",
                             record.object.to_string(), described(other), other.epoch));
         }
     }
-    for (const auto& [uuid, item] : items_) {
-        const AttachmentRecord& other = item->record;
-        if (!contend(record, other)) continue;
-        co_await deactivate(*item);
-        events_.add(fmt::format("{}: cut off by epoch {}", described(other), record.epoch));
+    return {};
+}
+
+io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
+    const auto is_older = [&record](const AttachmentRecord& other) {
+        return contend(record, other);
+    };
+    auto& remembered = state_.state.attachments;
+    if (std::ranges::none_of(remembered, is_older)) co_return Result<void>{};
+    // The older one is gone for good: also if what follows fails, it must not come back. Forgotten
+    // before it is cut: if that fails, it goes on.
+    const std::vector<AttachmentRecord> before = remembered;
+    std::erase_if(remembered, is_older);
+    auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        remembered = before;
+        co_return saved;
     }
+    for (const auto& [uuid, item] : items_) {
+        if (!is_older(item->record)) continue;
+        co_await deactivate(*item);
+        events_.add(fmt::format("{}: cut off by epoch {}", described(item->record), record.epoch));
+    }
+    std::erase_if(items_, [&](const auto& each) { return is_older(each.second->record); });
     co_return Result<void>{};
 }
 
@@ -226,19 +245,11 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
         co_return Error(ErrorCode::already_exists,
                         fmt::format("{}: exists with another content", described(record)));
     }
+    CO_TRY(check_room(record));
     CO_TRY(co_await make_room(record));
-    // The older one is gone for good: also if what follows fails, it must not come back.
-    const auto is_older = [&record](const AttachmentRecord& other) {
-        return contend(record, other);
-    };
-    std::erase_if(items_, [&](const auto& each) { return is_older(each.second->record); });
-    std::erase_if(state_.state.attachments, is_older);
     auto item = std::make_unique<Item>(record);
     const auto served = co_await activate(*item);
-    if (!served.ok()) {
-        static_cast<void>(co_await state_.save());
-        co_return served.error();
-    }
+    if (!served.ok()) co_return served.error();
     // Acknowledged only when it would come back.
     state_.state.attachments.push_back(item->record);
     const auto saved = co_await state_.save();
@@ -259,16 +270,15 @@ io::Task<Result<void>> Attachments::remove(Uuid uuid) {
         co_return Error(ErrorCode::not_found,
                         fmt::format("attachment {}: there is none", uuid.to_string()));
     }
-    co_await deactivate(*found->second);
     const AttachmentRecord record = found->second->record;
+    // Forgotten first: if that fails, it is served on, as it would be after a restart.
     std::erase(state_.state.attachments, record);
     const auto saved = co_await state_.save();
     if (!saved.ok()) {
-        // It is not served now, but would be again after a restart: said so, and kept.
         state_.state.attachments.push_back(record);
-        found->second->error = saved.error().message();
         co_return saved.error();
     }
+    co_await deactivate(*found->second);
     items_.erase(uuid);
     events_.add(described(record) + ": removed");
     co_return Result<void>{};

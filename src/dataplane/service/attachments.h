@@ -7,6 +7,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,9 +42,10 @@ public:
 
     // Asked again with the same UUID and content it answers what it answered.
     // Errors: in_use (who is attached), already_exists (the UUID, with another content),
-    // invalid_argument, not_found, busy (the pool is not open), and those of io::Listener.
+    // invalid_argument, not_found, busy (the pool is not open), and those of StateFile::save() and
+    // io::Listener.
     io::Task<Result<rpc::AttachmentStatus>> create(rpc::AttachmentCreate request);
-    // Errors: not_found.
+    // Errors: not_found, and those of StateFile::save(); it is served on.
     io::Task<Result<void>> remove(Uuid uuid);
     // Reads the files of its certificate again, for connections made from now on.
     // Errors: not_found, invalid_argument (it has none, or what is in a file), io.
@@ -52,6 +54,8 @@ public:
     [[nodiscard]] std::vector<rpc::AttachmentStatus> list() const;
     // Those of a pool, or of one object of it, for messages: "attachment X on unix:/a".
     [[nodiscard]] std::vector<std::string> users_of(const Uuid& pool) const;
+    // While it is held none is made or removed.
+    [[nodiscard]] io::Task<io::Mutex::Guard> hold() { co_return co_await changing_.lock(); }
 
     template <class Visit>
     void visit(Visit&& each) const {
@@ -66,6 +70,7 @@ private:
             : record(std::move(of)), error(std::move(why)) {}
         AttachmentRecord record;
         std::string error;  // why it does not serve
+        std::optional<PoolUse> pool;  // while it serves
         block::Volume* handle = nullptr;
         std::unique_ptr<PoolExport> exported;
         std::unique_ptr<TlsGuard> tls;  // nullptr: none
@@ -77,6 +82,10 @@ private:
     // Serves what can be served by now; of one pool, or of all.
     io::Task<void> serve_waiting(std::optional<Uuid> pool);
     io::Task<void> retry();
+    // Errors: in_use.
+    [[nodiscard]] Result<void> check_room(const AttachmentRecord& record) const;
+    // Forgets and cuts those that it is newer than. Errors: those of StateFile::save(); nothing has
+    // changed.
     io::Task<Result<void>> make_room(const AttachmentRecord& record);
     Result<AttachmentRecord> record_of(const rpc::AttachmentCreate& request) const;
     [[nodiscard]] rpc::AttachmentStatus status_of(const Item& item) const;

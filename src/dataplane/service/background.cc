@@ -18,11 +18,11 @@ uint64_t Background::start(std::string what, bool can_cancel, Work work) {
 }
 
 uint64_t Background::start(std::string what, bool can_cancel, SimpleWork work) {
-    return start(std::move(what), can_cancel, [work = std::move(work)](Control& control) {
+    return start(std::move(what), can_cancel, [work = std::move(work)](Control& control) mutable {
         return [](SimpleWork begin, Control& of) -> io::Task<Result<Json>> {
             CO_TRY(co_await begin(of));
             co_return Json(JsonObject());
-        }(work, control);
+        }(std::move(work), control);
     });
 }
 

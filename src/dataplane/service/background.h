@@ -28,8 +28,8 @@ public:
             };
         }
     };
-    using Work = std::function<io::Task<Result<Json>>(Control&)>;
-    using SimpleWork = std::function<io::Task<Result<void>>(Control&)>;  // without result
+    using Work = std::move_only_function<io::Task<Result<Json>>(Control&)>;
+    using SimpleWork = std::move_only_function<io::Task<Result<void>>(Control&)>;  // no result
 
     explicit Background(io::Executor& executor) : running_(executor) {}
 

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "dataplane/io/socket.h"
 #include "dataplane/io/sync.h"
+#include "dataplane/service/control_session.h"
 #include "dataplane/service/service.h"
 
 namespace stoa::service {
@@ -26,17 +26,13 @@ public:
 
 private:
     static constexpr size_t kClientsMax = 64;
-    static constexpr size_t kCallsMax = 64;        // of one client at a time
-    static constexpr size_t kQueuedBytesMax = size_t{16} << 20;  // a client that does not read
-
-    class Client;
     io::Task<void> accept_clients();
     io::Task<void> attend(std::unique_ptr<io::Socket> socket);
 
     io::Reactor& reactor_;
     Service& service_;
     std::unique_ptr<io::Listener> listener_;
-    std::vector<Client*> clients_;
+    std::vector<ControlSession*> clients_;
     io::TaskGroup tasks_;
     bool stopping_ = false;
 };

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -21,6 +22,8 @@ void add_pool(Metrics& to, const rpc::PoolStatus& status) {
              status.state == rpc::PoolState::open ? 1 : 0);
     to.gauge("stoa_pool_read_only", "1 if the pool accepts no changes", labels,
              status.read_only ? 1 : 0);
+    to.gauge("stoa_pool_host_full", "1 while writes wait for a file system below that is full",
+             labels, std::ranges::any_of(status.devices, &rpc::DeviceStatus::host_full) ? 1 : 0);
     if (!status.space) return;
     const auto space = [&](std::string kind, uint64_t bytes) {
         to.gauge("stoa_pool_space_bytes", "Space of the pool by use; all kinds add up to its size",
@@ -80,7 +83,7 @@ void add_server(Metrics& to, const std::string& pool, const std::string& volume,
                from.connections_total);
     to.counter("stoa_volume_handshakes_failed_total", "Clients that got no export", labels,
                from.handshakes_failed);
-    to.counter("stoa_volume_connections_refused_total", "Clients beyond the limit", labels,
+    to.counter("stoa_volume_connections_refused_total", "Clients beyond the limits", labels,
                from.refused);
 }
 

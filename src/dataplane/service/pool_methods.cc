@@ -32,6 +32,8 @@ io::Task<Result<rpc::PoolStatus>> Service::pool_open(rpc::PoolOpen request) {
 }
 
 io::Task<Result<rpc::Nothing>> Service::pool_close(rpc::PoolRef request) {
+    // An attachment that is being made is there, or finds no pool.
+    io::Mutex::Guard unchanged = co_await attachments_.hold();
     CO_TRY_ASSIGN(const Uuid uuid, pools_.find(request.pool));
     const std::vector<std::string> users = attachments_.users_of(uuid);
     if (!users.empty()) {
@@ -45,7 +47,9 @@ io::Task<Result<rpc::Nothing>> Service::pool_close(rpc::PoolRef request) {
                 fmt::format("pool {}: task {} ({}) runs", pools_.name(uuid), task.task, task.what));
         }
     }
-    CO_TRY(co_await pools_.close(uuid));
+    CO_TRY(pools_.begin_close(uuid));
+    unchanged.unlock();
+    CO_TRY(co_await pools_.finish_close(uuid));
     co_return rpc::Nothing{};
 }
 
@@ -73,7 +77,7 @@ io::Task<Result<rpc::PoolStatus>> Service::pool_add_device(rpc::PoolAddDevice re
 }
 
 io::Task<Result<rpc::TaskRef>> Service::pool_scrub(rpc::PoolScrub request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     const auto work = [](pool::Pool& of, uint64_t rate,
                          Background::Control& control) -> io::Task<Result<Json>> {
         pool::ScrubOptions options;
@@ -84,15 +88,15 @@ io::Task<Result<rpc::TaskRef>> Service::pool_scrub(rpc::PoolScrub request) {
         co_return to_json(
             rpc::ScrubResult{report.blocks_checked, report.blocks_repaired, report.blocks_damaged});
     };
+    const std::string what = fmt::format("pool.scrub {}", pool->info().name);
     co_return rpc::TaskRef{background_.start(
-        fmt::format("pool.scrub {}", pool->info().name), true,
-        [pool, work, rate = request.bytes_per_second](Background::Control& control) {
-            return work(*pool, rate, control);
-        })};
+        what, true,
+        [pool = std::move(pool), work, rate = request.bytes_per_second](
+            Background::Control& control) { return work(*pool, rate, control); })};
 }
 
 io::Task<Result<rpc::DamageList>> Service::pool_damage(rpc::PoolRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     rpc::DamageList list;
     for (const pool::DamageRange& range : pool->damage()) {
         list.damage.push_back({range.object, range.offset_bytes, range.length_bytes});
@@ -101,16 +105,17 @@ io::Task<Result<rpc::DamageList>> Service::pool_damage(rpc::PoolRef request) {
 }
 
 io::Task<Result<rpc::Nothing>> Service::pool_checkpoint(rpc::PoolRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY(co_await pool->checkpoint());
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::pool_settle(rpc::PoolRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
-    co_return rpc::TaskRef{
-        background_.start(fmt::format("pool.settle {}", pool->info().name), false,
-                          [pool](Background::Control& /*control*/) { return pool->settle(); })};
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
+    std::string what = fmt::format("pool.settle {}", pool->info().name);
+    co_return rpc::TaskRef{background_.start(
+        std::move(what), false,
+        [pool = std::move(pool)](Background::Control& /*control*/) { return pool->settle(); })};
 }
 
 }  // namespace stoa::service

@@ -4,19 +4,21 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "dataplane/io/blkid/signatures.h"
 #include "dataplane/io/device_paths.h"
+#include "dataplane/io/lock_holder.h"
+#include "dataplane/io/run_in_thread.h"
+#include "dataplane/io/small_file.h"
 
 namespace stoa::service {
 
 namespace {
 
-constexpr size_t kRingBytes = size_t{8} << 20;
 constexpr uint64_t kBlockBytes = 4096;
 constexpr uint64_t kTickNs = 100'000'000;
-constexpr uint64_t kLockPatienceNs = 5'000'000'000;
 
 std::vector<io::Device*> pointers(const std::vector<std::unique_ptr<io::DeviceFile>>& devices) {
     std::vector<io::Device*> list;
@@ -42,8 +44,10 @@ rpc::Space space_of(const pool::SpaceInfo& from) {
 
 }  // namespace
 
-Pools::Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options)
-    : reactor_(reactor), state_(state), events_(events), options_(std::move(options)),
+Pools::Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options,
+             std::string ring_directory, pool::OriginResolver origins)
+    : reactor_(reactor), state_(state), events_(events), options_(options),
+      origins_(std::move(origins)), ring_directory_(std::move(ring_directory)), use_ended_(reactor),
       trying_(reactor) {
     for (const PoolRecord& record : state.state.pools) entries_[record.uuid].record = record;
 }
@@ -60,12 +64,13 @@ void Pools::start(std::function<void(const Uuid&)> opened) {
 io::Task<void> Pools::keep_trying() {
     while (!stopping_) {
         for (const Uuid& uuid : list()) {
-            if (!stopping_) co_await try_to_open(uuid);
+            // Beside each other: one whose device does not answer holds up no other.
+            if (!stopping_) trying_.spawn(try_to_open(uuid));
         }
-        const uint64_t again = reactor_.now_ns() + options_.retry_ns;
-        while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
         const auto waits = [](const auto& each) { return each.second.open == nullptr; };
         if (std::ranges::none_of(entries_, waits)) co_return;
+        const uint64_t again = reactor_.now_ns() + options_.retry_ns;
+        while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
     }
 }
 
@@ -94,12 +99,23 @@ io::Task<void> Pools::try_to_open(Uuid uuid) {
 // Waits a while for the lock: I/O of a killed owner can be on its way still.
 io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
     std::string path, io::DeviceFileOptions options) {
+    // If it does not answer, a thread of its own waits for it, not everybody.
+    static_cast<void>(
+        co_await io::run_in_thread(reactor_, [&path] { return io::can_be_opened(path); }));
     options.lock_wait_ms = 0;
-    const uint64_t give_up = reactor_.now_ns() + kLockPatienceNs;
+    const uint64_t give_up = reactor_.now_ns() + options_.lock_patience_ns;
     while (true) {
         auto device = io::DeviceFile::open(reactor_, path, options);
-        const bool waits = !device.ok() && device.error().code() == ErrorCode::busy;
-        if (!waits || stopping_ || reactor_.now_ns() >= give_up) co_return device;
+        if (device.ok() || device.error().code() != ErrorCode::busy || stopping_) co_return device;
+        if (reactor_.now_ns() >= give_up) {
+            const auto holder =
+                co_await io::run_in_thread(reactor_, [&path] { return io::lock_holder(path); });
+            if (!holder) co_return device;
+            co_return Error(ErrorCode::busy,
+                            fmt::format("device {}: is in use by {}; close its pool there, or stop "
+                                        "that",
+                                        path, *holder));
+        }
         co_await reactor_.sleep_ns(kTickNs);
     }
 }
@@ -108,7 +124,7 @@ io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devic
     std::vector<rpc::DeviceSpec> specs, bool read_only) {
     std::vector<std::string> paths;
     for (const rpc::DeviceSpec& spec : specs) paths.push_back(spec.path);
-    CO_TRY(io::check_distinct(paths));
+    CO_TRY(co_await io::run_in_thread(reactor_, [&paths] { return io::check_distinct(paths); }));
     std::vector<std::unique_ptr<io::DeviceFile>> devices;
     for (size_t i = 0; i < specs.size(); ++i) {
         io::DeviceFileOptions options;
@@ -125,6 +141,15 @@ io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devic
     co_return devices;
 }
 
+std::string Pools::ring_path(const Uuid& uuid) const {
+    return fmt::format("{}/{}.ring", ring_directory_, uuid.to_string());
+}
+
+void Pools::remove_ring(const Uuid& uuid) const {
+    std::error_code ignored;
+    std::filesystem::remove(ring_path(uuid), ignored);
+}
+
 void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count) {
     std::error_code ignored;
     for (size_t i = 0; i < count; ++i) {
@@ -134,7 +159,8 @@ void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t cou
 
 io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord record,
                                                                   bool accept_damaged) {
-    CO_TRY(io::check_distinct(record.devices));
+    CO_TRY(co_await io::run_in_thread(reactor_,
+                                      [&record] { return io::check_distinct(record.devices); }));
     auto open = std::make_unique<Open>();
     for (const std::string& path : record.devices) {
         io::DeviceFileOptions options;
@@ -151,14 +177,13 @@ io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord rec
     options.read_only = record.read_only;
     options.accept_damaged = accept_damaged;
     options.accept_missing_devices = record.accept_missing_devices;
-    options.origins = options_.origins;
+    options.origins = origins_;
     options.events = [this, name = record.name](const std::string& text) {
         events_.add(fmt::format("pool {}: {}", name, text));
     };
     if (!record.read_only && !record.uuid.is_nil()) {
-        const std::string ring =
-            fmt::format("{}/{}.ring", options_.ring_directory, record.uuid.to_string());
-        CO_TRY_ASSIGN(open->ring, io::open_shared_memory(ring, kRingBytes));
+        CO_TRY_ASSIGN(open->ring,
+                      io::open_shared_memory(ring_path(record.uuid), options_.ring_bytes));
         options.acknowledged = open->ring.get();
     }
     CO_TRY_ASSIGN(open->pool,
@@ -178,7 +203,9 @@ io::Task<Result<void>> Pools::stop() {
                                     entry.record.name, closed.error().message()));
             result = std::move(closed);
         }
-        entry.open->pool.reset();
+    }
+    for (auto& [uuid, entry] : entries_) {
+        while (entry.uses > 0) co_await use_ended_.wait();
         entry.open.reset();
     }
     co_return result;
@@ -197,10 +224,21 @@ Result<void> Pools::check_name(std::string_view name) const {
 }
 
 io::Task<Result<void>> Pools::remember(PoolRecord record) {
-    std::erase_if(state_.state.pools,
-                  [&record](const PoolRecord& each) { return each.uuid == record.uuid; });
-    state_.state.pools.push_back(std::move(record));
-    co_return co_await state_.save();
+    auto& remembered = state_.state.pools;
+    const Uuid uuid = record.uuid;
+    const auto same = [&uuid](const PoolRecord& each) { return each.uuid == uuid; };
+    std::optional<PoolRecord> before;
+    if (const auto known = std::ranges::find_if(remembered, same); known != remembered.end()) {
+        before = *known;
+    }
+    std::erase_if(remembered, same);
+    remembered.push_back(std::move(record));
+    auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        std::erase_if(remembered, same);
+        if (before) remembered.push_back(*std::move(before));
+    }
+    co_return saved;
 }
 
 // Remembered once it exists as a whole: what a crash leaves is an unfinished pool, which can be
@@ -221,8 +259,32 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
         remove_created(request.devices, request.devices.size());
         co_return made;
     }
-    CO_TRY_ASSIGN(entries_.at(uuid).open, co_await open_record(entries_.at(uuid).record, false));
-    co_return co_await remember(entries_.at(uuid).record);
+    auto opened = co_await open_record(entries_.at(uuid).record, false);
+    Result<void> result;
+    if (opened.ok()) {
+        result = co_await remember_open(entries_.at(uuid).record, *opened);
+    } else {
+        result = opened.take_error();
+    }
+    if (result.ok()) {
+        entries_.at(uuid).open = *std::move(opened);
+    } else {
+        remove_created(request.devices, request.devices.size());
+        remove_ring(uuid);
+    }
+    co_return result;
+}
+
+io::Task<Result<void>> Pools::remember_open(PoolRecord record, std::unique_ptr<Open>& open) {
+    const Uuid uuid = record.uuid;
+    auto saved = co_await remember(std::move(record));
+    if (saved.ok()) co_return saved;
+    const bool has_ring = open->ring != nullptr;
+    const auto closed = co_await open->pool->close();
+    open.reset();
+    // Else what is not in the devices is in the ring still.
+    if (has_ring && closed.ok()) remove_ring(uuid);
+    co_return saved;
 }
 
 io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
@@ -246,7 +308,6 @@ io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
     after.busy = false;
     after.error.clear();
     if (!result.ok()) {
-        if (after.open != nullptr) static_cast<void>(co_await after.open->pool->close());
         entries_.erase(uuid);
         co_return result.error();
     }
@@ -272,62 +333,92 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
         co_return Error(ErrorCode::already_exists, fmt::format("pool {}: is open", info.name));
     }
     if (known == entries_.end()) CO_TRY(check_name(record.name));
-    entries_[record.uuid].busy = true;
+    Entry& entry = entries_[record.uuid];  // one that is busy is not removed
+    entry.busy = true;
+    entry.record.name = record.name;
     auto opened = co_await open_record(record, request.accept_damaged);
-    Entry& entry = entries_.at(record.uuid);
+    Result<void> result;
+    if (opened.ok()) result = co_await remember_open(record, *opened);
+    else result = opened.take_error();
     entry.busy = false;
-    if (!opened.ok()) {
+    if (!result.ok()) {
         if (entry.record.uuid.is_nil()) entries_.erase(record.uuid);
-        co_return opened.take_error();
+        co_return result.take_error();
     }
     entry.record = record;
     entry.error.clear();
     entry.open = *std::move(opened);
-    CO_TRY(co_await remember(record));
     events_.add(fmt::format("pool {}: opened", record.name));
     opened_(record.uuid);
     co_return record.uuid;
 }
 
-io::Task<Result<void>> Pools::close(Uuid uuid) {
-    const auto found = entries_.find(uuid);
-    CHECK(found != entries_.end());
-    if (found->second.busy) {
-        co_return Error(ErrorCode::busy,
-                        fmt::format("pool {}: is being opened or closed", name(uuid)));
+Result<void> Pools::begin_close(const Uuid& uuid) {
+    Entry& entry = entries_.at(uuid);
+    if (entry.busy || entry.changing) {
+        return Error(ErrorCode::busy, fmt::format("pool {}: is being {}", name(uuid),
+                                                  entry.changing ? "changed" : "opened or closed"));
     }
-    found->second.busy = true;
+    entry.busy = true;
+    return {};
+}
+
+io::Task<Result<void>> Pools::finish_close(Uuid uuid) {
+    // One that is busy is not removed by others.
+    Entry& entry = entries_.at(uuid);
     std::erase_if(state_.state.pools,
                   [&uuid](const PoolRecord& each) { return each.uuid == uuid; });
     auto saved = co_await state_.save();
     if (!saved.ok()) {
-        state_.state.pools.push_back(entries_.at(uuid).record);
-        entries_.at(uuid).busy = false;
+        state_.state.pools.push_back(entry.record);
+        entry.busy = false;
         co_return saved;
     }
+    // One that was opened read-only has not looked into the ring.
+    const bool has_ring = entry.open != nullptr && entry.open->ring != nullptr;
     Result<void> result;
-    if (entries_.at(uuid).open != nullptr) result = co_await entries_.at(uuid).open->pool->close();
+    if (entry.open != nullptr) result = co_await entry.open->pool->close();
+    while (entry.uses > 0) co_await use_ended_.wait();
     events_.add(fmt::format("pool {}: closed", name(uuid)));
     entries_.erase(uuid);
+    // Else what is not in the devices is in the ring still.
+    if (has_ring && result.ok()) remove_ring(uuid);
     co_return result;
 }
 
 io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    CO_TRY_ASSIGN([[maybe_unused]] const PoolUse open, use(uuid));
+    bool& changing = entries_.at(uuid).changing;
+    if (changing) {
+        co_return Error(ErrorCode::busy, fmt::format("pool {}: gets another device", name(uuid)));
+    }
+    changing = true;
+    auto result = co_await change_devices(uuid, std::move(request));
+    changing = false;
+    co_return result;
+}
+
+io::Task<Result<void>> Pools::change_devices(Uuid uuid, rpc::PoolAddDevice request) {
+    CO_TRY_ASSIGN(const PoolUse pool, use(uuid));
     std::vector<std::string> paths = entries_.at(uuid).record.devices;
     paths.push_back(request.device.path);
-    CO_TRY(io::check_distinct(paths));
+    CO_TRY(co_await io::run_in_thread(reactor_, [&paths] { return io::check_distinct(paths); }));
     CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
     // Remembered first: a pool with a device more than it has is opened, one with less is not.
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
-    CO_TRY(co_await remember(record));
+    auto remembered = co_await remember(record);
+    if (!remembered.ok()) {
+        remove_created({request.device}, 1);
+        co_return remembered;
+    }
     io::blkid::Signatures signatures(reactor_);
     auto added = co_await pool->add_device(*devices.front(), request.force, &signatures);
     Entry& entry = entries_.at(uuid);
     if (!added.ok()) {
-        static_cast<void>(co_await remember(entry.record));
-        remove_created({request.device}, 1);
+        // One that stays remembered must be there, or the pool is not opened any more.
+        const auto forgotten = co_await remember(entry.record);
+        if (forgotten.ok()) remove_created({request.device}, 1);
         co_return added;
     }
     entry.record = record;
@@ -336,7 +427,7 @@ io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) 
 }
 
 io::Task<Result<void>> Pools::grow(Uuid uuid) {
-    CO_TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    CO_TRY_ASSIGN(const PoolUse pool, use(uuid));
     const size_t count = pool->info().devices.size();
     for (size_t i = 0; i < count; ++i) {
         if (!pool->info().devices.at(i).missing) CO_TRY(co_await pool->grow_device(i));
@@ -371,6 +462,11 @@ Result<pool::Pool*> Pools::get(const Uuid& uuid) const {
     return entry.open->pool.get();
 }
 
+Result<PoolUse> Pools::use(const Uuid& uuid) {
+    TRY_ASSIGN(pool::Pool * pool, get(uuid));
+    return PoolUse(*pool, entries_.at(uuid).uses, use_ended_);
+}
+
 rpc::PoolStatus Pools::status(const Uuid& uuid) const {
     const Entry& entry = entries_.at(uuid);
     rpc::PoolStatus status;
@@ -381,7 +477,7 @@ rpc::PoolStatus Pools::status(const Uuid& uuid) const {
         status.state = entry.error.empty() ? rpc::PoolState::opening : rpc::PoolState::failed;
         status.read_only = entry.record.read_only;
         for (const std::string& path : entry.record.devices) {
-            status.devices.push_back({Uuid{}, path, 0, false});
+            status.devices.push_back({Uuid{}, path, 0, false, false});
         }
         return status;
     }
@@ -391,7 +487,8 @@ rpc::PoolStatus Pools::status(const Uuid& uuid) const {
     status.read_only_reason = info.read_only_reason;
     status.space = space_of(info.space);
     for (const auto& device : info.devices) {
-        status.devices.push_back({device.uuid, device.name, device.size_bytes, device.missing});
+        status.devices.push_back(
+            {device.uuid, device.name, device.size_bytes, device.missing, device.host_full});
     }
     return status;
 }

@@ -16,16 +16,17 @@
 #include "dataplane/io/shared_memory.h"
 #include "dataplane/pool/pool.h"
 #include "dataplane/service/events.h"
+#include "dataplane/service/pool_use.h"
 #include "dataplane/service/state.h"
 #include "rpc/blockd.h"
 
 namespace stoa::service {
 
 struct PoolsOptions {
-    std::string ring_directory;  // on tmpfs: holds what was acknowledged and not flushed
     uint64_t cache_bytes = uint64_t{256} << 20;  // of each pool
+    uint64_t ring_bytes = uint64_t{8} << 20;     // of what is acknowledged and not flushed
     uint64_t retry_ns = 2'000'000'000;  // pools that could not be opened
-    pool::OriginResolver origins;
+    uint64_t lock_patience_ns = 5'000'000'000;  // for devices that somebody else has open
 };
 
 class Pools {
@@ -37,7 +38,9 @@ public:
         std::unique_ptr<pool::Pool> pool;
     };
 
-    Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options);
+    // `ring_directory` lies on a tmpfs: it holds what was acknowledged and not flushed.
+    Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options,
+          std::string ring_directory, pool::OriginResolver origins);
     Pools(const Pools&) = delete;
     Pools& operator=(const Pools&) = delete;
     ~Pools();
@@ -53,16 +56,21 @@ public:
     // Errors: of the engine; already_exists (the name is taken).
     io::Task<Result<Uuid>> create(rpc::PoolCreate request);
     io::Task<Result<Uuid>> open(rpc::PoolOpen request);
-    // Closes and forgets it. Nothing of it is in use any more.
-    io::Task<Result<void>> close(Uuid uuid);
+    // Closes and forgets it, in two parts: after the first, at once, nobody new gets it; the second
+    // ends what still runs in it. Errors: busy (it is being opened, closed or changed); those of
+    // StateFile::save() (it stays open) and of the engine.
+    Result<void> begin_close(const Uuid& uuid);
+    io::Task<Result<void>> finish_close(Uuid uuid);
     io::Task<Result<void>> add_device(Uuid uuid, rpc::PoolAddDevice request);
     // Takes notice of grown devices. Errors: io, invalid_argument.
     io::Task<Result<void>> grow(Uuid uuid);
 
     // By name or UUID; open or not. Errors: not_found.
     [[nodiscard]] Result<Uuid> find(std::string_view name_or_uuid) const;
-    // Errors: not_found; busy (it is not open: why).
+    // Until the caller waits for anything. Errors: not_found; busy (it is not open: why).
     [[nodiscard]] Result<pool::Pool*> get(const Uuid& uuid) const;
+    // For callers that wait meanwhile. Errors: the same.
+    [[nodiscard]] Result<PoolUse> use(const Uuid& uuid);
     [[nodiscard]] rpc::PoolStatus status(const Uuid& uuid) const;
     [[nodiscard]] std::vector<Uuid> list() const;
     // For messages.
@@ -73,7 +81,9 @@ private:
         PoolRecord record;
         std::unique_ptr<Open> open;
         std::string error;
+        uint32_t uses = 0;
         bool busy = false;  // being opened or closed
+        bool changing = false;  // gets a device
     };
 
     io::Task<void> keep_trying();
@@ -84,16 +94,26 @@ private:
     io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> open_devices(
         std::vector<rpc::DeviceSpec> specs, bool read_only);
     io::Task<Result<void>> make(Uuid uuid, rpc::PoolCreate request);
+    // Errors: those of StateFile::save(); what was remembered before is remembered still.
     io::Task<Result<void>> remember(PoolRecord record);
+    io::Task<Result<void>> change_devices(Uuid uuid, rpc::PoolAddDevice request);
+    // The same, of a pool that was just opened: it is closed if that fails.
+    io::Task<Result<void>> remember_open(PoolRecord record, std::unique_ptr<Open>& open);
     [[nodiscard]] Result<void> check_name(std::string_view name) const;
+    [[nodiscard]] std::string ring_path(const Uuid& uuid) const;
+    // Of a pool that was closed well: its memory is the host's again.
+    void remove_ring(const Uuid& uuid) const;
     static void remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count);
 
     io::Reactor& reactor_;
     StateFile& state_;
     Events& events_;
     const PoolsOptions options_;
+    const pool::OriginResolver origins_;
+    const std::string ring_directory_;
     std::function<void(const Uuid&)> opened_;
     std::map<Uuid, Entry> entries_;
+    io::Condition use_ended_;
     io::TaskGroup trying_;
     bool stopping_ = false;
 };

@@ -58,10 +58,8 @@ Service::Service(io::Reactor& reactor, ServiceOptions options, io::FileDescripto
       started_ns_(reactor.wall_ns()), events_(reactor),
       origins_(reactor, *state_, events_,
                [this](const Uuid& origin) { return users_of_origin(origin); }),
-      pools_(reactor, *state_, events_,
-             {.ring_directory = std::move(runtime),
-              .cache_bytes = options_.cache_bytes,
-              .origins = [this](const Uuid& origin) { return origins_.find(origin); }}),
+      pools_(reactor, *state_, events_, options_.pools, std::move(runtime),
+             [this](const Uuid& origin) { return origins_.find(origin); }),
       background_(reactor), attachments_(reactor, *state_, events_, pools_) {
     add_pool_methods();
     add_volume_methods();
@@ -94,9 +92,9 @@ const Method* Service::find(std::string_view method) const {
     return found == methods_.end() ? nullptr : &found->second;
 }
 
-Result<pool::Pool*> Service::open_pool(std::string_view name) const {
+Result<PoolUse> Service::open_pool(std::string_view name) {
     TRY_ASSIGN(const Uuid uuid, pools_.find(name));
-    return pools_.get(uuid);
+    return pools_.use(uuid);
 }
 
 std::vector<std::string> Service::users_of_origin(const Uuid& origin) const {

@@ -13,6 +13,7 @@
 #include "dataplane/service/attachments.h"
 #include "dataplane/service/background.h"
 #include "dataplane/service/events.h"
+#include "dataplane/service/method.h"
 #include "dataplane/service/origins.h"
 #include "dataplane/service/pools.h"
 #include "dataplane/service/state.h"
@@ -22,12 +23,9 @@ namespace stoa::service {
 struct ServiceOptions {
     std::string root;       // state.json and the lock lie in <root>/blockd
     std::string runtime;    // for what outlives the process but not the host; empty: chosen
-    uint64_t cache_bytes = uint64_t{256} << 20;  // of each pool
     std::string version;
+    PoolsOptions pools;
 };
-
-// One call: parameters in, result out.
-using Method = std::function<io::Task<Result<Json>>(Json params)>;
 
 class Service {
 public:
@@ -115,7 +113,7 @@ private:
     io::Task<Result<rpc::MethodList>> rpc_methods(rpc::Nothing request);
 
     // The open pool that a request names.
-    Result<pool::Pool*> open_pool(std::string_view name) const;
+    Result<PoolUse> open_pool(std::string_view name);
     // Volumes and snapshots of open pools that ask it still: "volume web of pool tank".
     [[nodiscard]] std::vector<std::string> users_of_origin(const Uuid& origin) const;
 

@@ -15,7 +15,7 @@ void Service::add_snapshot_methods() {
 }
 
 io::Task<Result<rpc::SnapshotCreated>> Service::snapshot_create(rpc::SnapshotCreate request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     std::vector<pool::SnapshotSpec> specs;
     for (const rpc::SnapshotSpec& wanted : request.snapshots) {
         CO_TRY_ASSIGN(const Uuid volume, find_volume(*pool, wanted.volume));
@@ -26,13 +26,13 @@ io::Task<Result<rpc::SnapshotCreated>> Service::snapshot_create(rpc::SnapshotCre
 }
 
 io::Task<Result<rpc::SnapshotStatus>> Service::snapshot_get(rpc::SnapshotRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_snapshot(*pool, request.snapshot));
     co_return snapshot_status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::SnapshotList>> Service::snapshot_list(rpc::SnapshotQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     std::optional<Uuid> volume;
     if (request.volume) {
         CO_TRY_ASSIGN(volume, find_volume(*pool, *request.volume));
@@ -46,14 +46,14 @@ io::Task<Result<rpc::SnapshotList>> Service::snapshot_list(rpc::SnapshotQuery re
 }
 
 io::Task<Result<rpc::Nothing>> Service::snapshot_delete(rpc::SnapshotRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_snapshot(*pool, request.snapshot));
     CO_TRY(co_await pool->delete_snapshot(uuid));
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::snapshot_clone(rpc::SnapshotClone request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid snapshot, find_snapshot(*pool, request.snapshot));
     pool::VolumeSpec spec;
     spec.name = request.name;

@@ -9,7 +9,8 @@ namespace stoa::service {
 
 namespace {
 constexpr size_t kFileBytesMax = size_t{64} << 20;
-}
+constexpr size_t kInstanceDigits = 8;
+}  // namespace
 
 Result<State> parse_state(std::string_view text, const std::string& path) {
     const auto corrupt = [&path](const Error& why) {
@@ -31,6 +32,12 @@ Result<State> parse_state(std::string_view text, const std::string& path) {
     State state;
     const auto read = from_json(*json, state);
     if (!read.ok()) return corrupt(read.error());
+    // It becomes part of paths.
+    const bool is_id = state.instance.size() == kInstanceDigits &&
+                       state.instance.find_first_not_of("0123456789abcdef") == std::string::npos;
+    if (!is_id) {
+        return corrupt(Error(ErrorCode::corrupt, "\"instance\" must be 8 hexadecimal digits"));
+    }
     return state;
 }
 

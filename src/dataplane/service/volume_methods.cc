@@ -35,7 +35,7 @@ void Service::add_volume_methods() {
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_create(rpc::VolumeCreate request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     pool::VolumeSpec spec;
     spec.name = request.name;
     spec.uuid = request.uuid.value_or(Uuid{});
@@ -53,13 +53,13 @@ io::Task<Result<rpc::VolumeStatus>> Service::volume_create(rpc::VolumeCreate req
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_get(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::VolumeList>> Service::volume_list(rpc::PoolRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     rpc::VolumeList list;
     for (const pool::VolumeInfo& info : pool->volumes()) {
         CO_TRY_ASSIGN(auto status, status_of(*pool, info.uuid));
@@ -69,62 +69,64 @@ io::Task<Result<rpc::VolumeList>> Service::volume_list(rpc::PoolRef request) {
 }
 
 io::Task<Result<rpc::Nothing>> Service::volume_delete(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->delete_volume(uuid));
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_rename(rpc::VolumeRename request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->rename_volume(uuid, request.name));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_resize(rpc::VolumeResize request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->resize_volume(uuid, request.size_bytes, request.allow_shrink));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_set_tags(rpc::VolumeSetTags request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->set_tags(uuid, bytes_of(request.tags)));
     co_return status_of(*pool, uuid);
 }
 
 io::Task<Result<rpc::Nothing>> Service::volume_protect(rpc::Protect request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_object(*pool, request.object));
     CO_TRY(co_await pool->protect(uuid, request.on));
     co_return rpc::Nothing{};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::volume_flatten(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
+    std::string what =
+        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name);
     co_return rpc::TaskRef{background_.start(
-        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name), true,
-        [pool, uuid](Background::Control& control) {
+        std::move(what), true, [pool = std::move(pool), uuid](Background::Control& control) {
             return pool->flatten(uuid, control.progress());
         })};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::volume_hydrate(rpc::VolumeRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
+    std::string what =
+        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name);
     co_return rpc::TaskRef{background_.start(
-        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name), true,
-        [pool, uuid](Background::Control& control) {
+        std::move(what), true, [pool = std::move(pool), uuid](Background::Control& control) {
             return pool->hydrate(uuid, {control.progress(), true});
         })};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_rollback(rpc::Rollback request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY_ASSIGN(const Uuid snapshot, find_snapshot(*pool, request.snapshot));
     CO_TRY(co_await pool->rollback(uuid, snapshot));
@@ -132,7 +134,7 @@ io::Task<Result<rpc::VolumeStatus>> Service::volume_rollback(rpc::Rollback reque
 }
 
 io::Task<Result<rpc::Diff>> Service::volume_diff(rpc::DiffQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid from, find_object(*pool, request.from));
     CO_TRY_ASSIGN(const Uuid to, find_object(*pool, request.to));
     if (request.ranges_max == 0 || request.ranges_max > kDiffRangesMax) {
@@ -152,14 +154,14 @@ io::Task<Result<rpc::Diff>> Service::volume_diff(rpc::DiffQuery request) {
 }
 
 io::Task<Result<rpc::Bytes>> Service::volume_exclusive(rpc::ObjectRef request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_object(*pool, request.object));
     CO_TRY_ASSIGN(const uint64_t bytes, co_await pool->exclusive_bytes(uuid));
     co_return rpc::Bytes{bytes};
 }
 
 io::Task<Result<rpc::Explanation>> Service::volume_explain(rpc::ExplainQuery request) {
-    CO_TRY_ASSIGN(pool::Pool * pool, open_pool(request.pool));
+    CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_object(*pool, request.object));
     CO_TRY_ASSIGN(const pool::BlockExplanation block,
                   co_await pool->explain(uuid, request.offset_bytes));

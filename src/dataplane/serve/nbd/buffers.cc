@@ -8,7 +8,8 @@ namespace stoa::nbd {
 
 namespace {
 constexpr uint64_t kReapEveryNs = 100'000'000;
-}
+constexpr uint64_t kPauseNs = 1'000'000'000;  // of the whole process: longer than it ever takes
+}  // namespace
 
 Buffers::Account::Account(Buffers& buffers, BufferHolder& holder)
     : buffers_(buffers), holder_(holder) {
@@ -74,13 +75,18 @@ io::Task<bool> Buffers::Account::admit(size_t size_bytes, const bool& give_up) {
 
 io::Task<void> Buffers::reap() {
     co_await executor_.yield();  // whoever started it waits only now
+    uint64_t last = executor_.now_ns();
+    uint64_t not_before = 0;
     while (freed_.has_waiters()) {
         co_await executor_.sleep_ns(kReapEveryNs);
         if (!freed_.has_waiters()) break;
+        const uint64_t now = executor_.now_ns();
+        // A process that was stopped has not taken notice of what they took meanwhile.
+        if (now - std::exchange(last, now) >= kPauseNs) not_before = now;
         for (const Account* each : accounts_) {
             const uint64_t since = each->holder_.stuck_since_ns();
             const bool holds = each->own_bytes_ + each->shared_bytes_ > 0;
-            if (holds && since != 0 && executor_.now_ns() - since >= limits_.stuck_ns) {
+            if (holds && since != 0 && now - std::max(since, not_before) >= limits_.stuck_ns) {
                 each->holder_.cut();
             }
         }

@@ -38,7 +38,7 @@ struct Counters {
     uint64_t connections = 0;        // now
     uint64_t connections_total = 0;  // ever
     uint64_t handshakes_failed = 0;
-    uint64_t refused = 0;  // connections beyond the limit
+    uint64_t refused = 0;  // connections beyond the limits
 };
 
 // The last operations of a server, to be dumped on demand.

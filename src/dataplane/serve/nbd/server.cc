@@ -7,7 +7,8 @@ namespace stoa::nbd {
 
 namespace {
 constexpr uint64_t kWatchEveryNs = 100'000'000;
-}
+constexpr uint64_t kPauseNs = 1'000'000'000;  // of the whole process: longer than it ever takes
+}  // namespace
 
 struct Server::Connection {
     uint64_t began_ns = 0;
@@ -40,6 +41,7 @@ io::Task<void> Server::accept_clients() {
         auto client = co_await listener_->accept();
         if (stopping_) co_return;
         if (client.ok()) serve(*std::move(client));
+        else if (client.error().code() == ErrorCode::busy) ++counters_.refused;
         // Nothing that a client does makes accepting fail; should it fail, it must not spin.
         else co_await executor_.sleep_ns(kWatchEveryNs);
     }
@@ -79,16 +81,24 @@ io::Task<void> Server::attend(std::unique_ptr<io::Stream> stream) {
 
 // Cuts off who does not choose. Ticks only while there is somebody to watch.
 io::Task<void> Server::watch() {
+    uint64_t last = executor_.now_ns();
     while (!stopping_) {
         const uint64_t now = executor_.now_ns();
+        // A process that was stopped has not heard what they said meanwhile.
+        const bool was_stopped = now - std::exchange(last, now) >= kPauseNs;
         bool anybody = false;
-        for (const Connection* each : connections_) {
+        for (Connection* each : connections_) {
             if (each->session != nullptr) continue;
             anybody = true;
+            if (was_stopped) each->began_ns = now;
             if (now - each->began_ns >= options_.handshake_ns) each->cut();
         }
-        if (anybody) co_await executor_.sleep_ns(kWatchEveryNs);
-        else co_await to_watch_.wait();
+        if (anybody) {
+            co_await executor_.sleep_ns(kWatchEveryNs);
+        } else {
+            co_await to_watch_.wait();
+            last = executor_.now_ns();
+        }
     }
 }
 

@@ -453,7 +453,7 @@ TEST_F(SessionTest, errors_of_the_volume_are_told_as_the_protocol_names_them) {
     };
     TestClient client = structured();
     for (const Case& each :
-         {Case{ErrorCode::no_space, kEnospc}, Case{ErrorCode::read_only, kEperm},
+         {Case{ErrorCode::no_space, kEnospc}, Case{ErrorCode::read_only, kEio},
           Case{ErrorCode::io, kEio}, Case{ErrorCode::corrupt, kEio},
           Case{ErrorCode::out_of_range, kEnospc}, Case{ErrorCode::invalid_argument, kEinval},
           Case{ErrorCode::cancelled, kEshutdown}}) {

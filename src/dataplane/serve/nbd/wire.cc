@@ -30,9 +30,9 @@ WireError to_wire(ErrorCode code, bool on_write) {
         case ErrorCode::invalid_argument: return WireError::invalid;
         case ErrorCode::out_of_range: return on_write ? WireError::no_space : WireError::invalid;
         case ErrorCode::no_space: return WireError::no_space;
-        case ErrorCode::read_only: return WireError::not_permitted;
         case ErrorCode::cancelled: return WireError::shutdown;
         case ErrorCode::unsupported: return WireError::not_supported;
+        // Also read_only: whoever was offered the volume for writing sees a disk that fails.
         default: return WireError::io;
     }
 }

@@ -179,15 +179,15 @@ TEST(WireTest, any_bytes_are_survived) {
 
 TEST(WireTest, errors_become_those_of_the_protocol) {
     EXPECT_EQ(to_wire(ErrorCode::no_space, true), WireError::no_space);
-    EXPECT_EQ(to_wire(ErrorCode::read_only, true), WireError::not_permitted);
+    EXPECT_EQ(to_wire(ErrorCode::read_only, true), WireError::io);
     EXPECT_EQ(to_wire(ErrorCode::out_of_range, true), WireError::no_space);
     EXPECT_EQ(to_wire(ErrorCode::out_of_range, false), WireError::invalid);
     EXPECT_EQ(to_wire(ErrorCode::invalid_argument, false), WireError::invalid);
     EXPECT_EQ(to_wire(ErrorCode::io, false), WireError::io);
     EXPECT_EQ(to_wire(ErrorCode::corrupt, false), WireError::io);
     EXPECT_EQ(to_wire(ErrorCode::cancelled, false), WireError::shutdown);
-    for (const ErrorCode code : {ErrorCode::no_space, ErrorCode::read_only, ErrorCode::io,
-                                 ErrorCode::cancelled, ErrorCode::invalid_argument}) {
+    for (const ErrorCode code :
+         {ErrorCode::no_space, ErrorCode::io, ErrorCode::cancelled, ErrorCode::invalid_argument}) {
         EXPECT_EQ(from_wire(static_cast<uint32_t>(to_wire(code, true))), code);
     }
     EXPECT_EQ(from_wire(4711), ErrorCode::io);
