@@ -43,6 +43,10 @@ Task<Result<void>> MemoryStream::write(std::span<ConstBytes> parts) {
     co_return Result<void>{};
 }
 
+Task<void> MemoryStream::hung_up() {
+    while (!in_->ended) co_await in_->changed.wait();
+}
+
 void MemoryStream::shut_down() {
     shut_down_ = true;
     for (const auto& pipe : {in_, out_}) {

@@ -28,6 +28,7 @@ public:
     Task<Result<size_t>> read_some(MutableBytes into) override;
     Task<Result<void>> write(std::span<ConstBytes> parts) override;
     void shut_down() override;
+    Task<void> hung_up() override;
     [[nodiscard]] const std::string& peer() const override { return peer_; }
 
 private:

@@ -6,6 +6,7 @@
 #include <liburing.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -242,6 +243,17 @@ Task<Result<size_t>> Socket::read_some(MutableBytes into) {
     if (shut_down_) co_return Error(ErrorCode::cancelled, peer_ + ": the connection is closed");
     if (result < 0) co_return system_error(peer_ + ": cannot receive", -result);
     co_return static_cast<size_t>(result);
+}
+
+Task<void> Socket::hung_up() {
+    int result = 0;
+    while (!shut_down_ && (result == 0 || result == -EINTR || result == -EAGAIN)) {
+        Operation operation(*this);
+        io_uring_sqe& entry = operation.prepare();
+        io_uring_prep_poll_add(&entry, file_.get(), POLLRDHUP | POLLHUP | POLLERR);
+        operation.start(entry);
+        result = co_await operation;
+    }
 }
 
 Task<Result<void>> Socket::write(std::span<ConstBytes> parts) {

@@ -30,6 +30,9 @@ public:
     // Ends both directions at once, without waiting; what the peer has not got may be lost.
     // May be called at any time, more than once.
     virtual void shut_down() = 0;
+    // Ends when the peer will send no more (also if what it sent is not read yet) or has hung up,
+    // or after shut_down(). Beside the others; one at a time.
+    virtual Task<void> hung_up() = 0;
     // For messages: who is at the other end.
     [[nodiscard]] virtual const std::string& peer() const = 0;
 };

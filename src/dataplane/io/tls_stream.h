@@ -43,6 +43,7 @@ public:
     Task<Result<void>> write(std::span<ConstBytes> parts) override;
     Task<Result<void>> finish() override;
     void shut_down() override;
+    Task<void> hung_up() override { return plain_->hung_up(); }
     [[nodiscard]] const std::string& peer() const override { return plain_->peer(); }
 
 private:

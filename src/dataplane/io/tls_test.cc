@@ -33,6 +33,7 @@ public:
         co_return co_await write_all(*below_, all);
     }
     void shut_down() override { below_->shut_down(); }
+    Task<void> hung_up() override { return below_->hung_up(); }
     [[nodiscard]] const std::string& peer() const override { return below_->peer(); }
 
     uint64_t written = 0;

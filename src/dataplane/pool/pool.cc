@@ -313,6 +313,15 @@ io::Task<Result<block::Volume*>> Pool::attach(Uuid uuid, bool read_only) {
     co_return static_cast<block::Volume*>(core.handles.back().get());
 }
 
+block::Volume* Pool::share(block::Volume* handle) {
+    Core& core = impl_->core();
+    auto* of = static_cast<VolumeHandle*>(handle);
+    core.handles.push_back(std::make_unique<VolumeHandle>(core, of->object(), of->read_only()));
+    core.handles.back()->mark_shared();
+    ++of->object().readers;
+    return core.handles.back().get();
+}
+
 io::Task<void> Pool::detach(block::Volume* handle) {
     Core& core = impl_->core();
     const auto is_it = [handle](const auto& owned) { return owned.get() == handle; };
@@ -321,7 +330,7 @@ io::Task<void> Pool::detach(block::Volume* handle) {
     co_await closing->close();
     Object& object = closing->object();
     --object.readers;
-    if (!closing->read_only()) {
+    if (!closing->read_only() && !closing->is_shared()) {
         object.written_by_attachment = false;
         core.regions.give_back(object.stream);
     }

@@ -289,6 +289,9 @@ public:
     // Serves a volume (or a snapshot, read-only). Closing: close_handle(), which waits for what
     // is in flight; a request of a closed handle never changes the map afterwards.
     io::Task<Result<block::Volume*>> attach(Uuid volume_or_snapshot, bool read_only);
+    // One more handle of the same attachment, for one of its users: detached first, it drops what
+    // that user's writes wait for, and no other's.
+    block::Volume* share(block::Volume* handle);
     io::Task<void> detach(block::Volume* handle);
 
     // ---- knowledge

@@ -43,6 +43,9 @@ public:
     io::Task<void> close();
     [[nodiscard]] bool closing() const { return closing_; }
     [[nodiscard]] Object& object() { return object_; }
+    // Belongs to the attachment of another handle.
+    void mark_shared() { shared_ = true; }
+    [[nodiscard]] bool is_shared() const { return shared_; }
 
 private:
     class Operation {
@@ -79,6 +82,7 @@ private:
     WhenFull when_full_;
     bool read_only_;
     bool closing_ = false;
+    bool shared_ = false;
 };
 
 // Zeroes the last block behind the volume's end (sizes need not be whole blocks).

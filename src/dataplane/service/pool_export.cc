@@ -56,9 +56,45 @@ private:
     const Uuid snapshot_;
 };
 
+// A handle of its own, behind a gate of its own.
+class PoolExport::Use final : public nbd::ExportUse {
+public:
+    static std::unique_ptr<Use> create(PoolExport& exported) {
+        block::Volume* handle =
+            exported.pool_ != nullptr ? exported.pool_->share(&exported.handle_) : nullptr;
+        auto gate = std::make_unique<Gate>(handle != nullptr ? *handle : exported.handle_);
+        if (handle == nullptr) gate->close();
+        return std::unique_ptr<Use>(new Use(exported, handle, std::move(gate)));
+    }
+    ~Use() override {
+        CHECK(handle_ == nullptr);
+        std::erase(export_.uses_, this);
+    }
+    void close() { gate_->close(); }
+    io::Task<void> end() override {
+        gate_->close();
+        if (handle_ != nullptr) co_await pool_->detach(std::exchange(handle_, nullptr));
+    }
+
+private:
+    Use(PoolExport& exported, block::Volume* handle, std::unique_ptr<Gate> gate)
+        : ExportUse(*gate), export_(exported), pool_(exported.pool_), handle_(handle),
+          gate_(std::move(gate)) {
+        export_.uses_.push_back(this);
+    }
+
+    PoolExport& export_;
+    pool::Pool* const pool_;
+    block::Volume* handle_;
+    const std::unique_ptr<Gate> gate_;
+};
+
+std::unique_ptr<nbd::ExportUse> PoolExport::use() { return Use::create(*this); }
+
 PoolExport::PoolExport(pool::Pool& pool, block::Volume& volume, const Uuid& object,
                        std::string name)
-    : pool_(&pool), object_(object), name_(std::move(name)), gate_(std::make_unique<Gate>(volume)) {
+    : pool_(&pool), handle_(volume), object_(object), name_(std::move(name)),
+      gate_(std::make_unique<Gate>(volume)) {
     const std::string pool_name = pool.info().name;
     if (const auto info = pool.volume(object); info.ok()) {
         description_ = fmt::format("volume {} of pool {}", info->name, pool_name);
@@ -71,6 +107,7 @@ PoolExport::PoolExport(pool::Pool& pool, block::Volume& volume, const Uuid& obje
 
 void PoolExport::close() {
     gate_->close();
+    for (Use* use : uses_) use->close();
     pool_ = nullptr;
 }
 

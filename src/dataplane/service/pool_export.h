@@ -24,6 +24,7 @@ public:
     [[nodiscard]] const std::string& name() const override { return name_; }
     [[nodiscard]] std::string description() const override { return description_; }
     [[nodiscard]] block::Volume& volume() const override { return *gate_; }
+    [[nodiscard]] std::unique_ptr<nbd::ExportUse> use() override;
     [[nodiscard]] bool absent_reads_zero() const override { return absent_reads_zero_; }
     [[nodiscard]] std::vector<std::string> contexts() const override;
     [[nodiscard]] std::unique_ptr<nbd::Context> context(std::string_view name) override;
@@ -38,9 +39,12 @@ public:
 
 private:
     class ChangedSince;
+    class Use;
     [[nodiscard]] std::vector<pool::SnapshotInfo> relatives() const;
 
     pool::Pool* pool_;
+    block::Volume& handle_;
+    std::vector<Use*> uses_;
     const Uuid object_;
     const std::string name_;
     std::string description_;

@@ -24,6 +24,22 @@ public:
                                             std::vector<Descriptor>& to) = 0;
 };
 
+// What one client does with an export. Destroyed after end(), and before the export.
+class ExportUse {
+public:
+    explicit ExportUse(block::Volume& volume) : volume_(volume) {}
+    ExportUse(const ExportUse&) = delete;
+    ExportUse& operator=(const ExportUse&) = delete;
+    virtual ~ExportUse() = default;
+    [[nodiscard]] block::Volume& volume() const { return volume_; }
+    // The client has left. What waits for space is dropped, the rest has ended when this does: then
+    // nothing that the client asked for changes the volume any more.
+    virtual io::Task<void> end() { co_return; }
+
+private:
+    block::Volume& volume_;
+};
+
 // Outlives the connections that use it.
 class Export {
 public:
@@ -31,7 +47,12 @@ public:
     [[nodiscard]] virtual const std::string& name() const = 0;
     // For people, shown in lists; may be empty.
     [[nodiscard]] virtual std::string description() const { return {}; }
+    // For questions about it.
     [[nodiscard]] virtual block::Volume& volume() const = 0;
+    // For one client's requests.
+    [[nodiscard]] virtual std::unique_ptr<ExportUse> use() {
+        return std::make_unique<ExportUse>(volume());
+    }
     // Whether absent extents read zero (they have no origin).
     [[nodiscard]] virtual bool absent_reads_zero() const { return true; }
     // Names of contexts besides base:allocation, for LIST_META_CONTEXT.

@@ -248,17 +248,19 @@ private:
         if (set && names.size() > kContextsMax) {
             co_return co_await reply(OptionReply::error_too_big, text_bytes("too many contexts"));
         }
-        for (uint32_t i = 0; i < names.size(); ++i) {
-            Writer entry;
-            entry.put(set ? i + 1 : 0).put(names[i]);
-            CO_TRY(co_await reply(OptionReply::meta_context, entry.bytes()));
-        }
-        if (set) {
-            contexts_of_ = chosen;
-            for (const std::string& name : names) {
+        uint32_t number = 0;
+        if (set) contexts_of_ = chosen;
+        for (const std::string& name : names) {
+            if (set) {
+                // What is offered is there: it may have gone since the client was told of it.
                 auto context = name == kBaseAllocation ? nullptr : chosen->context(name);
+                if (context == nullptr && name != kBaseAllocation) continue;
                 result_.contexts.push_back({name, std::move(context)});
+                ++number;
             }
+            Writer entry;
+            entry.put(number).put(name);
+            CO_TRY(co_await reply(OptionReply::meta_context, entry.bytes()));
         }
         co_return co_await reply(OptionReply::ack);
     }

@@ -24,7 +24,7 @@ struct Server::Connection {
 Server::Server(io::Executor& executor, const ExportTable& exports, Buffers& buffers,
                ServerOptions options)
     : executor_(executor), exports_(exports), buffers_(buffers), options_(options),
-      tasks_(executor), to_watch_(executor) {
+      tasks_(executor), to_watch_(executor), left_(executor) {
     tasks_.spawn(watch());
 }
 
@@ -67,6 +67,12 @@ io::Task<void> Server::attend(std::unique_ptr<io::Stream> stream) {
                              [&connection](io::Stream* in_use) { connection.stream = in_use; });
     connection.stream = nullptr;
     if (!negotiated.ok()) ++counters_.handshakes_failed;
+    // Whoever comes back may write what he had asked for before: the old request must not end
+    // later.
+    const auto is_gone = [](const Connection* each) {
+        return each->session != nullptr && each->session->is_gone();
+    };
+    while (!stopping_ && std::ranges::any_of(connections_, is_gone)) co_await left_.wait();
     if (negotiated.ok() && negotiated->exported != nullptr && !stopping_) {
         Session session(executor_, *std::move(negotiated), buffers_, counters_, trace_,
                         next_number_++);
@@ -76,6 +82,7 @@ io::Task<void> Server::attend(std::unique_ptr<io::Stream> stream) {
         connection.session = nullptr;
     }
     std::erase(connections_, &connection);
+    left_.notify_all();
     counters_.connections = connections_.size();
 }
 
@@ -106,6 +113,7 @@ io::Task<void> Server::stop() {
     stopping_ = true;
     if (listener_ != nullptr) listener_->shut_down();
     to_watch_.notify_all();
+    left_.notify_all();
     for (const Connection* each : connections_) each->cut();
     co_await tasks_.join();
 }

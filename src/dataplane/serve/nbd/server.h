@@ -61,6 +61,7 @@ private:
     std::vector<Connection*> connections_;
     io::TaskGroup tasks_;
     io::Condition to_watch_;
+    io::Condition left_;  // a connection has ended
     uint32_t next_number_ = 1;
     bool stopping_ = false;
 };

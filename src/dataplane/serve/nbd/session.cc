@@ -30,27 +30,43 @@ bool changes(Command command) {
 Session::Session(io::Executor& executor, Negotiated negotiated, Buffers& buffers,
                  Counters& counters, OperationTrace& trace, uint32_t number)
     : executor_(executor), stream_(std::move(negotiated.stream)), export_(*negotiated.exported),
-      contexts_(std::move(negotiated.contexts)), size_bytes_(negotiated.size_bytes),
-      structured_(negotiated.structured_replies), buffers_(buffers), account_(buffers, *this),
-      counters_(counters), trace_(trace), number_(number), running_(executor), answered_(executor),
-      released_(executor) {}
+      use_(export_.use()), contexts_(std::move(negotiated.contexts)),
+      size_bytes_(negotiated.size_bytes), structured_(negotiated.structured_replies),
+      buffers_(buffers), account_(buffers, *this), counters_(counters), trace_(trace),
+      number_(number), running_(executor), answered_(executor), released_(executor) {}
 
 Session::~Session() = default;
 
 io::Task<Result<void>> Session::run() {
     io::TaskGroup writer(executor_);
     writer.spawn(write_answers());
+    io::TaskGroup watcher(executor_);
+    watcher.spawn(watch_for_end());
     Result<void> result = co_await read_requests();
+    gone_ = true;
+    // Nobody is there for whom a write should wait for space.
+    co_await use_->end();
     co_await running_.join();
     leaving_ = true;
     answered_.notify_all();
     co_await writer.join();
     stream_->shut_down();
+    co_await watcher.join();
     co_return result;
+}
+
+// Also where nothing is read, because too much is asked for already.
+io::Task<void> Session::watch_for_end() {
+    co_await stream_->hung_up();
+    gone_ = true;
+    reads_no_more_ = true;
+    buffers_.wake();
+    released_.notify_all();
 }
 
 void Session::cut() {
     cut_ = true;
+    reads_no_more_ = true;
     stream_->shut_down();
     buffers_.wake();
     released_.notify_all();
@@ -76,8 +92,10 @@ io::Task<Result<void>> Session::read_requests() {
         if (request->command == static_cast<uint16_t>(Command::disconnect)) {
             co_return Result<void>{};
         }
-        while (all_.size() - unused_.size() >= kInFlightMax && !cut_) co_await released_.wait();
-        if (cut_) co_return is_cut();
+        while (all_.size() - unused_.size() >= kInFlightMax && !reads_no_more_) {
+            co_await released_.wait();
+        }
+        if (cut_ || all_.size() - unused_.size() >= kInFlightMax) co_return is_cut();
         Operation& operation = new_operation(*request);
         const WireError refused = refusal(*request);
         const bool writes = operation.command() == Command::write;
@@ -93,7 +111,8 @@ io::Task<Result<void>> Session::read_requests() {
         }
         if (carries) {
             const size_t size = request->length_bytes;
-            const bool admitted = account_.try_admit(size) || co_await account_.admit(size, cut_);
+            const bool admitted =
+                account_.try_admit(size) || co_await account_.admit(size, reads_no_more_);
             if (!admitted) {
                 release(operation);
                 co_return is_cut();
@@ -101,7 +120,7 @@ io::Task<Result<void>> Session::read_requests() {
             operation.data = account_.take(size);
         }
         if (const size_t reserve = status_bytes_max(operation.request); reserve > 0) {
-            if (!co_await account_.admit(reserve, cut_)) {
+            if (!co_await account_.admit(reserve, reads_no_more_)) {
                 release(operation);
                 co_return is_cut();
             }
@@ -187,7 +206,7 @@ WireError Session::refusal(const Request& request) const {
     if (command == Command::write_zeroes) known |= kNoHole | kFastZero;
     if (command == Command::block_status) known |= kRequireOne;
     if ((request.flags & ~known) != 0) return WireError::invalid;
-    if (changes(command) && export_.volume().read_only()) return WireError::not_permitted;
+    if (changes(command) && volume().read_only()) return WireError::not_permitted;
     if (command == Command::flush) return WireError::none;
     if (command == Command::block_status && (contexts_.empty() || !structured_)) {
         return WireError::invalid;
@@ -221,7 +240,7 @@ io::Task<void> Session::execute(Operation& operation) {
 }
 
 io::Task<Result<void>> Session::perform(Operation& operation) {
-    block::Volume& volume = export_.volume();
+    block::Volume& volume = use_->volume();
     const Request& request = operation.request;
     const bool fua = operation.has(kFua);
     switch (operation.command()) {

@@ -36,6 +36,8 @@ public:
     io::Task<Result<void>> run();
     // No request reaches the volume and no answer leaves any more; run() ends soon.
     void cut() override;
+    // The client has hung up; what it asked for may still run, until run() ends.
+    [[nodiscard]] bool is_gone() const { return gone_; }
 
 private:
     static constexpr size_t kReceiveBytes = 128 * 1024;
@@ -45,6 +47,8 @@ private:
     struct Operation;
 
     [[nodiscard]] uint64_t stuck_since_ns() const override { return stuck_since_ns_; }
+    io::Task<void> watch_for_end();
+    [[nodiscard]] block::Volume& volume() const { return use_->volume(); }
     io::Task<Result<void>> read_requests();
     io::Task<Result<void>> receive(size_t bytes_min);
     io::Task<Result<void>> take_payload(Operation& operation);
@@ -72,6 +76,7 @@ private:
     io::Executor& executor_;
     const std::unique_ptr<io::Stream> stream_;
     Export& export_;
+    const std::unique_ptr<ExportUse> use_;
     const std::vector<ChosenContext> contexts_;
     const uint64_t size_bytes_;
     const bool structured_;
@@ -93,6 +98,8 @@ private:
     io::Condition released_;
     uint64_t stuck_since_ns_ = 0;
     bool cut_ = false;
+    bool gone_ = false;
+    bool reads_no_more_ = false;  // cut, or gone: nobody waits to ask for more
     bool leaving_ = false;  // the reader has ended and nothing runs: the writer may end
 };
 

@@ -37,7 +37,7 @@ io::Task<Result<void>> Session::read(Operation& operation) {
         CO_TRY(co_await read_in_pieces(operation, done));
         if (done) co_return Result<void>{};
     }
-    CO_TRY(co_await export_.volume().read(request.offset_bytes, operation.data.bytes()));
+    CO_TRY(co_await volume().read(request.offset_bytes, operation.data.bytes()));
     if (structured_) {
         operation.add_chunk(Chunk::offset_data, kChunkDone, 8 + operation.data.size());
         store_be(operation.add_header(8), request.offset_bytes);
@@ -54,9 +54,9 @@ io::Task<Result<void>> Session::read(Operation& operation) {
 // began, or the map shows it.
 io::Task<Result<void>> Session::read_in_pieces(Operation& operation, bool& done) {
     const Request& request = operation.request;
-    CO_TRY_ASSIGN(const auto extents,
-                  co_await export_.volume().extents(request.offset_bytes, request.length_bytes,
-                                                    kReadExtentsMax));
+    CO_TRY_ASSIGN(
+        const auto extents,
+        co_await volume().extents(request.offset_bytes, request.length_bytes, kReadExtentsMax));
     const bool absent_is_zero = export_.absent_reads_zero();
     const auto kind_at = [&](size_t index) {
         // What was not told any more is taken for data.
@@ -100,8 +100,8 @@ io::Task<Result<void>> Session::read_in_pieces(Operation& operation, bool& done)
 io::Task<Result<void>> Session::read_piece(Operation& operation, uint64_t offset_bytes,
                                            size_t length_bytes, uint16_t flags) {
     const auto place = static_cast<size_t>(offset_bytes - operation.request.offset_bytes);
-    const Result<void> result = co_await export_.volume().read(
-        offset_bytes, operation.data.bytes().subspan(place, length_bytes));
+    const Result<void> result =
+        co_await volume().read(offset_bytes, operation.data.bytes().subspan(place, length_bytes));
     if (result.ok()) {
         operation.add_chunk(Chunk::offset_data, flags, 8 + length_bytes);
         store_be(operation.add_header(8), offset_bytes);
@@ -120,9 +120,9 @@ io::Task<Result<void>> Session::read_piece(Operation& operation, uint64_t offset
 namespace {
 
 // base:allocation
-io::Task<Result<void>> describe_allocation(Export& exported, const Request& request,
-                                           size_t descriptors_max, const bool& cut,
-                                           std::vector<Descriptor>& to) {
+io::Task<Result<void>> describe_allocation(const Export& exported, block::Volume& volume,
+                                           const Request& request, size_t descriptors_max,
+                                           const bool& cut, std::vector<Descriptor>& to) {
     uint64_t at = request.offset_bytes;
     const uint64_t end = request.offset_bytes + request.length_bytes;
     const bool absent_is_zero = exported.absent_reads_zero();
@@ -131,8 +131,7 @@ io::Task<Result<void>> describe_allocation(Export& exported, const Request& requ
     // anyway.
     while (at < end && (to.size() < descriptors_max || descriptors_max == 1)) {
         if (cut) co_return Error(ErrorCode::cancelled, "cut off");
-        CO_TRY_ASSIGN(const auto extents,
-                      co_await exported.volume().extents(at, end - at, extents_max));
+        CO_TRY_ASSIGN(const auto extents, co_await volume.extents(at, end - at, extents_max));
         if (extents.empty()) {
             co_return Error(ErrorCode::io, "the volume does not say what it holds");
         }
@@ -169,8 +168,8 @@ io::Task<Result<void>> Session::status(Operation& operation) {
         if (cut_) co_return is_cut();
         descriptors.clear();
         if (contexts_[i].context == nullptr) {
-            CO_TRY(co_await describe_allocation(export_, operation.request, descriptors_max, cut_,
-                                                descriptors));
+            CO_TRY(co_await describe_allocation(export_, volume(), operation.request,
+                                                descriptors_max, cut_, descriptors));
         } else {
             CO_TRY(co_await contexts_[i].context->describe(operation.request.offset_bytes,
                                                            operation.request.length_bytes,

@@ -281,6 +281,7 @@ TEST_F(SessionTest, disconnect_lets_what_is_in_flight_end_and_answers_it) {
     disk().release();
     EXPECT_EQ(client.outcome(), 0U);
     EXPECT_TRUE(client.has_been_left());
+    bench_.simulator.run_for(1'000'000);
     EXPECT_EQ(bench_.server.counters().connections, 0U);
 }
 
