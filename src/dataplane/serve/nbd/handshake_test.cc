@@ -231,6 +231,17 @@ TEST(HandshakeTest, a_choice_of_contexts_replaces_the_one_before_even_when_it_fa
     }
 }
 
+TEST(HandshakeTest, a_context_that_goes_while_it_is_chosen_is_left_out) {
+    TestBench bench;
+    bench.table.add(bench.simulator, "second", 1 << 20).times_number = 1;
+    TestClient client = bench.connect();
+    ASSERT_TRUE(client.greet());
+    client.option(Option::structured_reply);
+    EXPECT_EQ(TestClient::names(client.meta(Option::set_meta_context, "second",
+                                            {"test:number=5", "base:allocation"})),
+              "base:allocation ");
+}
+
 TEST(HandshakeTest, contexts_belong_to_the_export_they_were_chosen_for) {
     TestBench bench;
     bench.table.add(bench.simulator, "second", 1 << 20);

@@ -19,6 +19,7 @@ public:
         : volume_(executor, size_bytes), name_(std::move(name)) {}
 
     bool has_origin = false;
+    uint32_t times_number = UINT32_MAX;  // how often there is a context test:number=
     std::string description_text = "a disk";
 
     [[nodiscard]] TestVolume& disk() { return volume_; }
@@ -32,7 +33,7 @@ public:
     [[nodiscard]] std::unique_ptr<Context> context(std::string_view name) override {
         if (name == "test:even") return std::make_unique<Stripes>(0);
         if (name == "test:odd") return std::make_unique<Stripes>(1);
-        if (name.starts_with("test:number=")) return std::make_unique<Stripes>(2);
+        if (name.starts_with("test:number=") && times_number-- > 0) return std::make_unique<Stripes>(2);
         return nullptr;
     }
 
