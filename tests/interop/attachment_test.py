@@ -19,6 +19,23 @@ class AttachmentTest(unittest.TestCase):
         self.assertEqual(error.exception.code, code, error.exception)
         return str(error.exception)
 
+    def test_what_cannot_be_served_cuts_off_nobody(self):
+        with Daemon() as daemon:
+            uri = daemon.serve(epoch=1)
+            old = connected(uri)
+            for listen in [f"unix:{daemon.file('missing/v.sock')}", "tcp:192.0.2.1:0"]:
+                with self.assertRaises(CallError):
+                    daemon.call("attachment.create", pool="tank", object="v", epoch=2,
+                                listen=listen)
+            with self.assertRaises(CallError):
+                daemon.call("attachment.create", pool="tank", object="v", epoch=2,
+                            listen="tcp:127.0.0.1:0",
+                            tls={"certificate_file": "/nowhere", "key_file": "/nowhere"})
+            old.pwrite(b"1" * 4096, 0)
+            listed = daemon.call("attachment.list")["attachments"]
+            self.assertEqual([(each["epoch"], each["state"]) for each in listed],
+                             [(1, "serving")])
+
     def test_a_higher_epoch_cuts_off_the_older_one(self):
         with Daemon() as daemon:
             uri = daemon.serve(epoch=1)

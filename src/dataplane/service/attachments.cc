@@ -70,32 +70,40 @@ Attachments::~Attachments() {
 
 // ---- serving
 
-io::Task<Result<void>> Attachments::activate(Item& item) {
+Result<void> Attachments::prepare(Item& item) {
     const AttachmentRecord& record = item.record;
-    CO_TRY_ASSIGN(PoolUse pool, pools_.use(record.pool));
-    CO_TRY_ASSIGN(const io::Address address, io::Address::parse(record.listen));
     if (record.tls) {
-        CO_TRY_ASSIGN(item.tls, TlsGuard::create(reactor_, *record.tls));
+        TRY_ASSIGN(item.tls, TlsGuard::create(reactor_, *record.tls));
     }
-    CO_TRY_ASSIGN(item.handle, co_await pool->attach(record.object, record.read_only));
+    TRY_ASSIGN(const io::Address address, io::Address::parse(record.listen));
     io::ListenOptions options;
     options.mode = record.mode;
     options.owner = record.owner;
     options.group = record.group;
     options.spares_descriptors = true;
-    auto listener = io::Listener::open(reactor_, address, options);
-    if (!listener.ok()) {
-        co_await pool->detach(std::exchange(item.handle, nullptr));
-        co_return listener.take_error();
+    TRY_ASSIGN(item.listener, io::Listener::open(reactor_, address, options));
+    item.record.listen = item.listener->address().to_string();
+    return {};
+}
+
+io::Task<Result<void>> Attachments::activate(Item& item) {
+    const AttachmentRecord& record = item.record;
+    CO_TRY_ASSIGN(PoolUse pool, pools_.use(record.pool));
+    if (item.listener == nullptr) CO_TRY(prepare(item));
+    // Nobody is served who would find no volume.
+    auto attached = co_await pool->attach(record.object, record.read_only);
+    if (!attached.ok()) {
+        item.listener.reset();
+        co_return attached.take_error();
     }
-    item.record.listen = (*listener)->address().to_string();
+    item.handle = *attached;
     item.exported =
         std::make_unique<PoolExport>(*pool, *item.handle, record.object, record.export_name);
     nbd::ServerOptions serving;
     serving.handshake.tls = item.tls.get();
     serving.handshake.tls_required = item.tls != nullptr;
     item.server = std::make_unique<nbd::Server>(reactor_, *item.exported, buffers_, serving);
-    item.server->start(*std::move(listener));
+    item.server->start(std::move(item.listener));
     item.error.clear();
     item.pool.emplace(std::move(pool));
     co_return Result<void>{};
@@ -246,8 +254,13 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
                         fmt::format("{}: exists with another content", described(record)));
     }
     CO_TRY(check_room(record));
-    CO_TRY(co_await make_room(record));
     auto item = std::make_unique<Item>(record);
+    // On the socket of the one that is cut off: not before that is gone.
+    const bool takes_socket = std::ranges::any_of(items_, [&record](const auto& each) {
+        return each.second->record.listen == record.listen;
+    });
+    if (!takes_socket) CO_TRY(prepare(*item));
+    CO_TRY(co_await make_room(record));
     const auto served = co_await activate(*item);
     if (!served.ok()) co_return served.error();
     // Acknowledged only when it would come back.

@@ -74,9 +74,12 @@ private:
         block::Volume* handle = nullptr;
         std::unique_ptr<PoolExport> exported;
         std::unique_ptr<TlsGuard> tls;  // nullptr: none
+        std::unique_ptr<io::Listener> listener;  // until it is served
         std::unique_ptr<nbd::Server> server;
     };
 
+    // What may fail, before anybody is cut off for it: certificate and socket.
+    Result<void> prepare(Item& item);
     io::Task<Result<void>> activate(Item& item);
     io::Task<void> deactivate(Item& item);
     // Serves what can be served by now; of one pool, or of all.

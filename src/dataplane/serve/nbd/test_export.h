@@ -33,7 +33,8 @@ public:
     [[nodiscard]] std::unique_ptr<Context> context(std::string_view name) override {
         if (name == "test:even") return std::make_unique<Stripes>(0);
         if (name == "test:odd") return std::make_unique<Stripes>(1);
-        if (name.starts_with("test:number=") && times_number-- > 0) return std::make_unique<Stripes>(2);
+        if (name.starts_with("test:number=") && times_number-- > 0)
+            return std::make_unique<Stripes>(2);
         return nullptr;
     }
 
