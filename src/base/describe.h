@@ -199,6 +199,7 @@ Result<void> from_json(const Json& from, T& into, std::string_view path) {
         TRY_ASSIGN(const std::string text, read_string(from, path));
         const Result<Uuid> parsed = Uuid::parse(text);
         if (!parsed.ok()) return wrong(path, "a UUID", from);
+        if (parsed->is_nil()) return wrong(path, "a UUID other than the nil one", from);
         into = *parsed;
         return {};
     } else if constexpr (std::same_as<T, std::string>) {

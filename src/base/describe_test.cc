@@ -94,6 +94,9 @@ TEST(DescribeTest, an_error_names_the_field_the_value_and_what_is_possible) {
     EXPECT_EQ(refusal(R"("on":1)"), "\"on\" must be true or false, not 1");
     EXPECT_EQ(refusal(R"("disks":{})"), "\"disks\" must be an array, not an object");
     EXPECT_EQ(refusal(R"("load":"high")"), "\"load\" must be a number, not \"high\"");
+    EXPECT_EQ(read(R"({"id":"00000000-0000-0000-0000-000000000000"})").error().message(),
+              "\"id\" must be a UUID other than the nil one, not "
+              "\"00000000-0000-0000-0000-000000000000\"");
     EXPECT_EQ(read(R"({"id":"1"})").error().message(), "\"id\" must be a UUID, not \"1\"");
     EXPECT_EQ(read("[]").error().message(), "the parameters must be an object, not an array");
     EXPECT_EQ(read("{}").error().message(), "\"id\" is missing");

@@ -140,15 +140,17 @@ struct PoolStatus {
     std::string read_only_reason;
     std::vector<DeviceStatus> devices;
     std::optional<Space> space;
+    uint64_t held_writes = 0;
     static constexpr auto fields() {
-        return std::tuple(required("uuid", &PoolStatus::uuid, ""),
-                          required("name", &PoolStatus::name, ""),
-                          required("state", &PoolStatus::state, ""),
-                          optional("error", &PoolStatus::error, "why it is not open"),
-                          required("read_only", &PoolStatus::read_only, ""),
-                          optional("read_only_reason", &PoolStatus::read_only_reason, ""),
-                          required("devices", &PoolStatus::devices, ""),
-                          optional("space", &PoolStatus::space, "of an open pool"));
+        return std::tuple(
+            required("uuid", &PoolStatus::uuid, ""), required("name", &PoolStatus::name, ""),
+            required("state", &PoolStatus::state, ""),
+            optional("error", &PoolStatus::error, "why it is not open"),
+            required("read_only", &PoolStatus::read_only, ""),
+            optional("read_only_reason", &PoolStatus::read_only_reason, ""),
+            required("devices", &PoolStatus::devices, ""),
+            optional("space", &PoolStatus::space, "of an open pool"),
+            required("held_writes", &PoolStatus::held_writes, "that wait for space now"));
     }
 };
 

@@ -50,6 +50,9 @@ class LostClientTest(unittest.TestCase):
 
     def test_a_held_write_of_a_lost_client_never_lands(self):
         full = self.fill()
+        self.assertEqual(self.daemon.call("pool.get", pool="tank")["held_writes"], 1)
+        self.assertIn("stoa_pool_held_writes{pool=\"tank\"} 1",
+                      self.daemon.call("daemon.metrics")["text"])
         lost = connected(self.uri)
         self.assertFalse(self.begin(lost, 0))
         del lost
@@ -60,6 +63,8 @@ class LostClientTest(unittest.TestCase):
         again.pwrite(b"new!" * 1024, 2 * MIB)
         time.sleep(0.5)
         self.assertEqual(again.pread(MIB, 0), bytes(MIB))
+        self.assertIn("pool tank: full: writes wait", self.daemon.text())
+        self.daemon.wait_until(lambda: "pool tank: has space again" in self.daemon.text(), 10)
         self.assertEqual(self.daemon.stop(), 0)
         self.daemon.fsck()
 

@@ -33,8 +33,9 @@ Core::Core(io::Executor& runs_on, OpenOptions with, const Label& pool_label,
       bounce(runs_on, options.bounce_bytes), superblock(found),
       object_writer(cache, regions, lineage), epoch(found.epoch), next_object(found.next_object),
       commit_wanted(runs_on), commit_done(runs_on), commit_lock(runs_on), checkpoint_lock(runs_on),
-      checkpoint_signal(runs_on), room(runs_on), readers_left(runs_on), workers(runs_on),
-      background(runs_on), structure_lock(runs_on), work(runs_on), reclaim_signal(runs_on) {
+      held_changed(runs_on), checkpoint_signal(runs_on), room(runs_on), readers_left(runs_on),
+      workers(runs_on), background(runs_on), structure_lock(runs_on), work(runs_on),
+      reclaim_signal(runs_on) {
     devices.list = std::move(pool_devices);
     devices.list.reserve(kDevicesMax);  // a device is added while others are written
     regions.set_blocks(blocks);
@@ -78,12 +79,19 @@ void Core::wake_writers() {
 
 void Core::wake_all() {
     commit_wanted.notify_all();
+    held_changed.notify_all();
     commit_done.notify_all();
     checkpoint_signal.notify_all();
     room.notify_all();
     readers_left.notify_all();
     work.notify_all();
     reclaim_signal.notify_all();
+}
+
+io::Task<void> Core::wait_held() {
+    if (++held == 1) held_changed.notify_all();
+    co_await room.wait();
+    --held;
 }
 
 void Core::append(ConstBytes record) {

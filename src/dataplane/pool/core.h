@@ -96,6 +96,7 @@ struct Core {
     uint64_t records_since_checkpoint = 0;
     uint64_t dirty_limit = 0;       // nodes
     uint32_t held = 0;              // writers that wait for space
+    io::Condition held_changed;     // it became more than none
     io::Condition checkpoint_signal;
     io::Condition room;             // log, journal, cache or space became free
     ReaderEras readers;
@@ -134,6 +135,8 @@ struct Core {
     [[nodiscard]] bool gives_up(const bool* wanted) const {
         return wanted != nullptr && *wanted && devices.host_full();
     }
+    // Until something may have changed; counted among those that are held.
+    io::Task<void> wait_held();
     // Appends an encoded record; needs log.fits().
     void append(ConstBytes record);
     // Waits until a record of `bytes` may be applied: room in the log and in the journal and, if it

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/utf8.h"
+#include "base/uuid.h"
 #include "dataplane/pool/limits.h"
 
 namespace stoa::pool {
@@ -44,6 +45,7 @@ Result<void> check_name(const std::string& name, const char* what) {
     if (name.find_first_of("/@") != std::string::npos) {
         return refusal(name, what, "'/' and '@' are not allowed in it");
     }
+    if (Uuid::parse(name).ok()) return refusal(name, what, "it is a UUID, which may be another's");
     return {};
 }
 

@@ -94,12 +94,35 @@ io::Task<void> resume_hydration(Core& core, Uuid volume) {
     if (!result.ok()) core.event("hydration stopped: " + result.error().message());
 }
 
+// Tells when writes wait for space, and when they go on. Held for a moment is nothing to tell: a
+// checkpoint gives space back.
+io::Task<void> run_full_watch(Core& core) {
+    constexpr uint64_t kPatienceNs = 1'000'000'000;
+    constexpr uint64_t kStepNs = 50'000'000;
+    bool told = false;
+    uint64_t since = 0;
+    while (core.writable() && !core.closing) {
+        const bool full = core.held > 0;
+        const uint64_t now = core.executor.now_ns();
+        if (full == told) since = now;
+        if (full != told && now - since >= kPatienceNs) {
+            told = full;
+            core.event(told ? "full: writes wait until space is freed or a device is added or grown"
+                            : "has space again: the writes that waited go on");
+        }
+        if (full || told) co_await core.executor.sleep_ns(kStepNs);
+        else co_await core.held_changed.wait();
+        if (!full && !told) since = core.executor.now_ns();
+    }
+}
+
 void start_background(Core& core) {
     core.devices.start_waiting();
     core.background.spawn(run_committer(core));
     core.background.spawn(run_checkpointer(core));
     core.workers.spawn(run_prover(core));
     core.workers.spawn(run_idle_watch(core));
+    core.workers.spawn(run_full_watch(core));
     if (core.options.knobs.background) core.workers.spawn(run_reclaimer(core));
     for (const auto& [id, object] : core.objects.all()) {
         if (object->record.has(ObjectRecord::kFlattening) && !is_gone(core, *object)) {
@@ -196,6 +219,7 @@ Counters Pool::counters() const {
     counters.checkpoints = core.checkpoints_done;
     counters.journal_bytes = core.journal.ring_blocks() * kBlockBytes;
     counters.journal_used_bytes = counters.journal_bytes - core.journal.free_blocks() * kBlockBytes;
+    counters.held_now = core.held;
     counters.device_flushes = core.devices.flushes();
     counters.node_hits = core.cache.hits();
     counters.node_misses = core.cache.misses();

@@ -167,7 +167,8 @@ struct Counters {
     uint64_t node_hits = 0;
     uint64_t node_misses = 0;
     uint64_t node_writes = 0;
-    uint64_t held_writes = 0;
+    uint64_t held_writes = 0;  // that had to wait
+    uint64_t held_now = 0;  // that wait for space
     uint64_t checksum_repairs = 0;
     uint64_t checksum_errors = 0;
 };

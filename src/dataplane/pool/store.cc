@@ -94,9 +94,7 @@ io::Task<Result<Run>> allocate_run(Core& core, Object& object, uint64_t want, co
         ++core.counters.held_writes;
         // Without anything in quarantine a checkpoint gives nothing back.
         if (core.regions.quarantine() > 0) core.want_checkpoint();
-        ++core.held;
-        co_await core.room.wait();
-        --core.held;
+        co_await core.wait_held();
     }
 }
 
@@ -113,9 +111,7 @@ io::Task<Result<void>> hold_while_full(Core& core, const Object& object, size_t 
         if (!held) ++core.counters.held_writes;
         held = true;
         if (core.regions.quarantine() > 0) core.want_checkpoint();
-        ++core.held;
-        co_await core.room.wait();
-        --core.held;
+        co_await core.wait_held();
     }
     co_return Result<void>{};
 }

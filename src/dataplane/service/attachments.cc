@@ -123,9 +123,17 @@ io::Task<void> Attachments::deactivate(Item& item) {
     item.pool.reset();
 }
 
-void Attachments::start() { retrying_.spawn(retry()); }
+void Attachments::start() { ensure_retrying(); }
 
-void Attachments::pool_opened(const Uuid& pool) { retrying_.spawn(serve_waiting(pool)); }
+void Attachments::ensure_retrying() {
+    if (std::exchange(is_retrying_, true)) return;
+    retrying_.spawn(retry());
+}
+
+void Attachments::pool_opened(const Uuid& pool) {
+    retrying_.spawn(serve_waiting(pool));
+    ensure_retrying();
+}
 
 io::Task<void> Attachments::serve_waiting(std::optional<Uuid> pool) {
     const io::Mutex::Guard guard = co_await changing_.lock();
@@ -146,8 +154,9 @@ io::Task<void> Attachments::retry() {
         const uint64_t again = reactor_.now_ns() + kRetryNs;
         while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
         co_await serve_waiting(std::nullopt);
-        if (std::ranges::none_of(items_, waits)) co_return;
+        if (std::ranges::none_of(items_, waits)) break;
     }
+    is_retrying_ = false;
 }
 
 io::Task<void> Attachments::stop(io::Task<void> meanwhile) {

@@ -84,6 +84,8 @@ private:
     io::Task<void> deactivate(Item& item);
     // Serves what can be served by now; of one pool, or of all.
     io::Task<void> serve_waiting(std::optional<Uuid> pool);
+    // Tries again, as long as anybody waits.
+    void ensure_retrying();
     io::Task<void> retry();
     // Errors: in_use.
     [[nodiscard]] Result<void> check_room(const AttachmentRecord& record) const;
@@ -101,6 +103,7 @@ private:
     std::map<Uuid, std::unique_ptr<Item>> items_;
     io::Mutex changing_;  // creations and removals, one after the other
     io::TaskGroup retrying_;
+    bool is_retrying_ = false;
     bool stopping_ = false;
 };
 

@@ -53,6 +53,8 @@ void add_engine(Metrics& to, const std::string& pool, const pool::Counters& from
     to.counter("stoa_pool_node_misses_total", "Map nodes read from a device", labels,
                from.node_misses);
     to.counter("stoa_pool_node_writes_total", "Map nodes written", labels, from.node_writes);
+    to.gauge("stoa_pool_held_writes", "Writes that wait for space", labels,
+             static_cast<double>(from.held_now));
     to.counter("stoa_pool_held_writes_total", "Writes that had to wait for space", labels,
                from.held_writes);
     to.counter("stoa_pool_checksum_repairs_total", "Blocks repaired from their other copy", labels,
@@ -171,8 +173,17 @@ io::Task<Result<rpc::DaemonInfo>> Service::daemon_info(rpc::Nothing /*request*/)
 }
 
 io::Task<Result<rpc::Nothing>> Service::daemon_stop(rpc::Nothing /*request*/) {
-    if (stop_requested_) stop_requested_();
+    // After the answer.
+    background_.start("daemon.stop", false,
+                      [this](Background::Control& /*control*/) { return stop_soon(); });
     co_return rpc::Nothing{};
+}
+
+io::Task<Result<void>> Service::stop_soon() {
+    constexpr uint64_t kAnswerNs = 50'000'000;
+    co_await reactor_.sleep_ns(kAnswerNs);
+    if (stop_requested_) stop_requested_();
+    co_return Result<void>{};
 }
 
 io::Task<Result<rpc::Text>> Service::daemon_metrics(rpc::Nothing /*request*/) {

@@ -486,6 +486,7 @@ rpc::PoolStatus Pools::status(const Uuid& uuid) const {
     status.read_only = info.read_only;
     status.read_only_reason = info.read_only_reason;
     status.space = space_of(info.space);
+    status.held_writes = entry.open->pool->counters().held_now;
     for (const auto& device : info.devices) {
         status.devices.push_back(
             {device.uuid, device.name, device.size_bytes, device.missing, device.host_full});

@@ -107,6 +107,7 @@ private:
     io::Task<Result<rpc::TaskList>> task_list(rpc::Nothing request);
     io::Task<Result<rpc::Nothing>> task_cancel(rpc::TaskRef request);
     io::Task<Result<rpc::DaemonInfo>> daemon_info(rpc::Nothing request);
+    io::Task<Result<void>> stop_soon();
     io::Task<Result<rpc::Nothing>> daemon_stop(rpc::Nothing request);
     io::Task<Result<rpc::Text>> daemon_metrics(rpc::Nothing request);
     io::Task<Result<rpc::Text>> daemon_trace(rpc::Nothing request);
