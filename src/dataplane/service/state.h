@@ -31,6 +31,19 @@ struct PoolRecord {
     friend bool operator==(const PoolRecord&, const PoolRecord&) = default;
 };
 
+// Where the acknowledged writes of a pool are that is open for writing, or was not closed well.
+struct RingRecord {
+    Uuid pool;
+    std::string path;
+    std::string boot_id;  // of the host: it does not outlive that
+    static constexpr auto fields() {
+        return std::tuple(required("pool", &RingRecord::pool, ""),
+                          required("path", &RingRecord::path, ""),
+                          required("boot_id", &RingRecord::boot_id, ""));
+    }
+    friend bool operator==(const RingRecord&, const RingRecord&) = default;
+};
+
 struct AttachmentRecord {
     Uuid uuid;
     Uuid pool;
@@ -82,11 +95,12 @@ struct State {
     std::vector<PoolRecord> pools;
     std::vector<AttachmentRecord> attachments;
     std::vector<OriginRecord> origins;
+    std::vector<RingRecord> rings;  // also of pools that were closed with an error
     static constexpr auto fields() {
         return std::tuple(
             required("version", &State::version, ""), required("instance", &State::instance, ""),
             required("pools", &State::pools, ""), required("attachments", &State::attachments, ""),
-            optional("origins", &State::origins, ""));
+            optional("origins", &State::origins, ""), optional("rings", &State::rings, ""));
     }
 };
 
