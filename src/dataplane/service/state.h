@@ -72,6 +72,19 @@ struct AttachmentRecord {
     friend bool operator==(const AttachmentRecord&, const AttachmentRecord&) = default;
 };
 
+// The highest epoch with which a volume was attached for writing; it stays when nobody is attached.
+struct EpochRecord {
+    Uuid pool;
+    Uuid volume;
+    uint64_t epoch = 0;
+    static constexpr auto fields() {
+        return std::tuple(required("pool", &EpochRecord::pool, ""),
+                          required("volume", &EpochRecord::volume, ""),
+                          required("epoch", &EpochRecord::epoch, ""));
+    }
+    friend bool operator==(const EpochRecord&, const EpochRecord&) = default;
+};
+
 struct OriginRecord {
     Uuid uuid;
     std::string address;
@@ -96,11 +109,13 @@ struct State {
     std::vector<AttachmentRecord> attachments;
     std::vector<OriginRecord> origins;
     std::vector<RingRecord> rings;  // also of pools that were closed with an error
+    std::vector<EpochRecord> epochs;
     static constexpr auto fields() {
         return std::tuple(
             required("version", &State::version, ""), required("instance", &State::instance, ""),
             required("pools", &State::pools, ""), required("attachments", &State::attachments, ""),
-            optional("origins", &State::origins, ""), optional("rings", &State::rings, ""));
+            optional("origins", &State::origins, ""), optional("rings", &State::rings, ""),
+            optional("epochs", &State::epochs, ""));
     }
 };
 
