@@ -90,7 +90,15 @@ io::Task<void> Pools::try_to_open(Uuid uuid) {
     const auto found = entries_.find(uuid);
     if (found == entries_.end() || found->second.open != nullptr || found->second.busy) co_return;
     found->second.busy = true;
-    auto opened = co_await open_record(found->second.record, false);
+    auto opened = co_await open_remembered(found->second.record);
+    if (opened.ok()) {
+        PoolRecord record = settled(entries_.at(uuid).record, **opened);
+        if (record != entries_.at(uuid).record) {
+            // If that fails, it is the next start that does it.
+            const auto remembered = co_await remember(record);
+            if (remembered.ok()) entries_.at(uuid).record = std::move(record);
+        }
+    }
     // An entry that is busy is not removed.
     Entry& entry = entries_.at(uuid);
     entry.busy = false;
@@ -231,6 +239,46 @@ void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t cou
     for (size_t i = 0; i < count; ++i) {
         if (specs[i].create_bytes > 0) std::filesystem::remove(specs[i].path, ignored);
     }
+}
+
+// A crash can lie between remembering a device and adding it, and add_device puts it last.
+io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_remembered(PoolRecord record) {
+    auto opened = co_await open_record(record, false);
+    if (opened.ok() || record.devices.size() < 2) co_return opened;
+    switch (opened.error().code()) {
+        case ErrorCode::not_found:
+        case ErrorCode::invalid_argument:
+        case ErrorCode::corrupt: break;
+        default: co_return opened;
+    }
+    record.devices.pop_back();
+    record.accept_missing_devices = false;
+    auto without = co_await open_record(std::move(record), false);
+    co_return without.ok() ? std::move(without) : std::move(opened);
+}
+
+PoolRecord Pools::settled(PoolRecord record, const Open& open) {
+    size_t missing = 0;
+    for (const auto& device : open.pool->info().devices) {
+        if (!device.missing) continue;
+        ++missing;
+        events_.add(fmt::format("pool {}: opened without device {}{}", record.name,
+                                device.uuid.to_string(),
+                                device.name.empty() ? "" : " (" + device.name + ")"));
+    }
+    if (missing > 0) return record;
+    record.accept_missing_devices = false;
+    std::vector<std::string> here;
+    for (const auto& device : open.devices) here.emplace_back(device->name());
+    for (const std::string& path : record.devices) {
+        if (std::ranges::find(here, path) != here.end()) continue;
+        events_.add(
+            fmt::format("pool {}: device {}: is not of this pool, which is whole without "
+                        "it: forgotten",
+                        record.name, path));
+    }
+    record.devices = std::move(here);
+    return record;
 }
 
 io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord record,
@@ -427,8 +475,12 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
     entry.record.name = record.name;
     auto opened = co_await open_record(record, request.accept_damaged);
     Result<void> result;
-    if (opened.ok()) result = co_await remember_open(record, *opened);
-    else result = opened.take_error();
+    if (opened.ok()) {
+        record = settled(std::move(record), **opened);
+        result = co_await remember_open(record, *opened);
+    } else {
+        result = opened.take_error();
+    }
     entry.busy = false;
     if (!result.ok()) {
         if (entry.record.uuid.is_nil()) entries_.erase(record.uuid);
@@ -496,7 +548,8 @@ io::Task<Result<void>> Pools::change_devices(Uuid uuid, rpc::PoolAddDevice reque
     paths.push_back(request.device.path);
     CO_TRY(co_await io::run_in_thread(reactor_, [&paths] { return io::check_distinct(paths); }));
     CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
-    // Remembered first: a pool with a device more than it has is opened, one with less is not.
+    // Remembered first: one that was not added is left out at the next start, and a pool with less
+    // devices than it has is not opened.
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
     auto remembered = co_await remember(record);

@@ -93,6 +93,12 @@ private:
     io::Task<void> keep_trying();
     void look_for_rings();
     io::Task<void> try_to_open(Uuid uuid);
+    // The same; a last device that was remembered and not added any more is left out, if the others
+    // are the whole pool.
+    io::Task<Result<std::unique_ptr<Open>>> open_remembered(PoolRecord record);
+    // What is to be remembered of a pool that was opened as `record` says: none of the devices may
+    // be missing later if all are here. Tells of those that are missing and those left out.
+    PoolRecord settled(PoolRecord record, const Open& open);
     io::Task<Result<std::unique_ptr<Open>>> open_record(PoolRecord record, bool accept_damaged);
     io::Task<Result<std::unique_ptr<io::DeviceFile>>> open_device(std::string path,
                                                                   io::DeviceFileOptions options);
