@@ -1,5 +1,6 @@
 """Attachments: who serves what to whom, through crashes, epochs and mistakes."""
 
+import json
 import os
 import pathlib
 import stat
@@ -62,6 +63,52 @@ class AttachmentTest(unittest.TestCase):
                 text = self.refused("in_use", daemon, "attachment.create", pool="tank",
                                     object="v", listen=f"unix:{daemon.file('x')}", epoch=epoch)
                 self.assertIn("epoch 5", text)
+
+    def test_an_epoch_that_was_passed_does_not_come_back(self):
+        with Daemon() as daemon:
+            daemon.create_pool()
+            uuid = daemon.create_volume()["uuid"]
+            attach = {"pool": "tank", "object": "v", "listen": f"unix:{daemon.file('v.sock')}"}
+
+            def detach():
+                for each in daemon.call("attachment.list")["attachments"]:
+                    daemon.call("attachment.delete", uuid=each["uuid"])
+            daemon.attach(epoch=7)
+            detach()
+            for end in [None, daemon.kill, daemon.stop]:
+                if end:
+                    end()
+                    daemon.start()
+                    daemon.wait_open("tank")
+                for epoch in [0, 3, 6]:
+                    text = self.refused("in_use", daemon, "attachment.create", epoch=epoch, **attach)
+                    self.assertIn("epoch 7", text)
+                # Who only reads is not concerned, and the same is fine.
+                daemon.attach(epoch=3, read_only=True)
+                detach()
+                daemon.attach(epoch=7)
+                detach()
+            # One that could not be served has passed nobody, if there was nobody.
+            self.refused("not_found", daemon, "attachment.create", pool="tank", object="v",
+                         listen="unix:/no/such/dir/s", epoch=9)
+            daemon.attach(epoch=7)
+            # Else it has.
+            self.refused("not_found", daemon, "attachment.create", pool="tank", object="v",
+                         listen="unix:/no/such/dir/s", epoch=9)
+            daemon.kill()
+            daemon.start()
+            daemon.wait_open("tank")
+            self.assertEqual(daemon.call("attachment.list")["attachments"], [])
+            text = self.refused("in_use", daemon, "attachment.create", epoch=8, **attach)
+            self.assertIn("epoch 9", text)
+            # A volume that is gone leaves nothing.
+            daemon.call("volume.delete", pool="tank", volume="v")
+            self.assertEqual(
+                json.loads((daemon.root / "blockd" / "state.json").read_text())["epochs"], [])
+            task = daemon.call("pool.settle", pool="tank")["task"]
+            daemon.wait_until(lambda: daemon.call("task.get", task=task)["state"] == "done", 20)
+            daemon.call("volume.create", pool="tank", name="v", size_bytes=64 * MIB, uuid=uuid)
+            daemon.attach(epoch=1)
 
     def test_asked_twice_it_is_made_once(self):
         with Daemon() as daemon:

@@ -18,15 +18,23 @@ namespace {
 
 class MappedFile final : public SharedMemory {
 public:
-    explicit MappedFile(MutableBytes mapped) : mapped_(mapped) {}
+    MappedFile(MutableBytes mapped, std::string path, struct stat opened)
+        : mapped_(mapped), path_(std::move(path)), opened_(opened) {}
     MappedFile(const MappedFile&) = delete;
     MappedFile& operator=(const MappedFile&) = delete;
     ~MappedFile() override { munmap(mapped_.data(), mapped_.size()); }
 
     [[nodiscard]] MutableBytes bytes() override { return mapped_; }
+    [[nodiscard]] bool can_be_found() const override {
+        struct stat now{};
+        return stat(path_.c_str(), &now) == 0 && now.st_dev == opened_.st_dev &&
+               now.st_ino == opened_.st_ino;
+    }
 
 private:
-    MutableBytes mapped_;
+    const MutableBytes mapped_;
+    const std::string path_;
+    const struct stat opened_;
 };
 
 Error failed(const std::string& path, const char* action) {
@@ -83,11 +91,13 @@ Result<std::unique_ptr<SharedMemory>> open_shared_memory(const std::string& path
         if (found_bytes != size_bytes) unlink(path.c_str());
         return reserved.take_error();
     }
+    struct stat opened{};
+    if (fstat(file.get(), &opened) != 0) return failed(path, "look at it");
     void* mapped =
         mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file.get(), 0);
     if (mapped == MAP_FAILED) return failed(path, "map it");
-    return std::unique_ptr<SharedMemory>(
-        std::make_unique<MappedFile>(MutableBytes(static_cast<std::byte*>(mapped), size_bytes)));
+    return std::unique_ptr<SharedMemory>(std::make_unique<MappedFile>(
+        MutableBytes(static_cast<std::byte*>(mapped), size_bytes), path, opened));
 }
 
 }  // namespace stoa::io

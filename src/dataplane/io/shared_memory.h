@@ -14,6 +14,8 @@ public:
     virtual ~SharedMemory() = default;
     // The mapped bytes; the same for the whole life of the object.
     [[nodiscard]] virtual MutableBytes bytes() = 0;
+    // Whether another process would find it: its file is still where it was opened.
+    [[nodiscard]] virtual bool can_be_found() const { return true; }
 };
 
 // Opens or creates the file (mode 0600) and maps it. A file of another size is replaced by a

@@ -61,6 +61,9 @@ Attachments::Attachments(io::Reactor& reactor, StateFile& state, Events& events,
       changing_(reactor), retrying_(reactor) {
     for (const AttachmentRecord& record : state.state.attachments) {
         items_[record.uuid] = std::make_unique<Item>(record, "its pool is not open yet");
+        if (!record.read_only && record.epoch > highest_epoch(record)) {
+            set_highest_epoch(record, record.epoch);
+        }
     }
 }
 
@@ -207,6 +210,22 @@ Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& req
     return record;
 }
 
+uint64_t Attachments::highest_epoch(const AttachmentRecord& record) const {
+    for (const EpochRecord& each : state_.state.epochs) {
+        if (each.pool == record.pool && each.volume == record.object) return each.epoch;
+    }
+    return 0;
+}
+
+void Attachments::set_highest_epoch(const AttachmentRecord& record, uint64_t epoch) {
+    auto& epochs = state_.state.epochs;
+    std::erase_if(epochs, [&record](const EpochRecord& each) {
+        return each.pool == record.pool && each.volume == record.object;
+    });
+    // 0 is what nobody has passed.
+    if (epoch > 0) epochs.push_back({record.pool, record.object, epoch});
+}
+
 Result<void> Attachments::check_room(const AttachmentRecord& record) const {
     for (const auto& [uuid, item] : items_) {
         const AttachmentRecord& other = item->record;
@@ -224,6 +243,13 @@ Result<void> Attachments::check_room(const AttachmentRecord& record) const {
                             record.object.to_string(), described(other), other.epoch));
         }
     }
+    if (const uint64_t highest = highest_epoch(record);
+        !record.read_only && record.epoch < highest) {
+        return Error(ErrorCode::in_use,
+                     fmt::format("volume {}: was attached for writing with epoch {}, which is "
+                                 "higher than {}; nobody with a lower one may write any more",
+                                 record.object.to_string(), highest, record.epoch));
+    }
     return {};
 }
 
@@ -236,10 +262,13 @@ io::Task<Result<void>> Attachments::make_room(const AttachmentRecord& record) {
     // The older one is gone for good: also if what follows fails, it must not come back. Forgotten
     // before it is cut: if that fails, it goes on.
     const std::vector<AttachmentRecord> before = remembered;
+    const uint64_t highest = highest_epoch(record);
     std::erase_if(remembered, is_older);
+    set_highest_epoch(record, record.epoch);
     auto saved = co_await state_.save();
     if (!saved.ok()) {
         remembered = before;
+        set_highest_epoch(record, highest);
         co_return saved;
     }
     for (const auto& [uuid, item] : items_) {
@@ -274,8 +303,11 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
     if (!served.ok()) co_return served.error();
     // Acknowledged only when it would come back.
     state_.state.attachments.push_back(item->record);
+    const uint64_t highest = highest_epoch(record);
+    if (!record.read_only) set_highest_epoch(record, record.epoch);
     const auto saved = co_await state_.save();
     if (!saved.ok()) {
+        if (!record.read_only) set_highest_epoch(record, highest);
         std::erase(state_.state.attachments, item->record);
         co_await deactivate(*item);
         co_return saved.error();
@@ -304,6 +336,15 @@ io::Task<Result<void>> Attachments::remove(Uuid uuid) {
     items_.erase(uuid);
     events_.add(described(record) + ": removed");
     co_return Result<void>{};
+}
+
+io::Task<void> Attachments::volume_deleted(Uuid pool, Uuid volume) {
+    const io::Mutex::Guard guard = co_await changing_.lock();
+    const size_t forgotten = std::erase_if(state_.state.epochs, [&](const EpochRecord& each) {
+        return each.pool == pool && each.volume == volume;
+    });
+    // If that fails, the next save does it.
+    if (forgotten > 0) static_cast<void>(co_await state_.save());
 }
 
 Result<void> Attachments::reload_tls(const Uuid& uuid) {

@@ -41,9 +41,9 @@ public:
     io::Task<void> stop(io::Task<void> meanwhile);
 
     // Asked again with the same UUID and content it answers what it answered.
-    // Errors: in_use (who is attached), already_exists (the UUID, with another content),
-    // invalid_argument, not_found, busy (the pool is not open), and those of StateFile::save() and
-    // io::Listener.
+    // Errors: in_use (who is attached, or was with a higher epoch), already_exists (the UUID, with
+    // another content), invalid_argument, not_found, busy (the pool is not open), and those of
+    // StateFile::save() and io::Listener.
     io::Task<Result<rpc::AttachmentStatus>> create(rpc::AttachmentCreate request);
     // Errors: not_found, and those of StateFile::save(); it is served on.
     io::Task<Result<void>> remove(Uuid uuid);
@@ -52,6 +52,8 @@ public:
     Result<void> reload_tls(const Uuid& uuid);
     [[nodiscard]] Result<rpc::AttachmentStatus> status(const Uuid& uuid) const;
     [[nodiscard]] std::vector<rpc::AttachmentStatus> list() const;
+    // The volume was deleted: its epochs mean nothing any more.
+    io::Task<void> volume_deleted(Uuid pool, Uuid volume);
     // Those of a pool, or of one object of it, for messages: "attachment X on unix:/a".
     [[nodiscard]] std::vector<std::string> users_of(const Uuid& pool) const;
     // While it is held none is made or removed.
@@ -89,6 +91,10 @@ private:
     io::Task<void> retry();
     // Errors: in_use.
     [[nodiscard]] Result<void> check_room(const AttachmentRecord& record) const;
+    // The highest with which its volume was attached for writing.
+    [[nodiscard]] uint64_t highest_epoch(const AttachmentRecord& record) const;
+    // Remembered with the next StateFile::save().
+    void set_highest_epoch(const AttachmentRecord& record, uint64_t epoch);
     // Forgets and cuts those that it is newer than. Errors: those of StateFile::save(); nothing has
     // changed.
     io::Task<Result<void>> make_room(const AttachmentRecord& record);

@@ -67,10 +67,22 @@ io::Task<void> Pools::keep_trying() {
             // Beside each other: one whose device does not answer holds up no other.
             if (!stopping_) trying_.spawn(try_to_open(uuid));
         }
-        const auto waits = [](const auto& each) { return each.second.open == nullptr; };
-        if (std::ranges::none_of(entries_, waits)) co_return;
+        look_for_rings();
         const uint64_t again = reactor_.now_ns() + options_.retry_ns;
         while (!stopping_ && reactor_.now_ns() < again) co_await reactor_.sleep_ns(kTickNs);
+    }
+}
+
+void Pools::look_for_rings() {
+    for (auto& [uuid, entry] : entries_) {
+        const bool has = entry.open != nullptr && !entry.busy && entry.open->ring != nullptr;
+        if (!has || entry.told_of_ring || entry.open->ring->can_be_found()) continue;
+        entry.told_of_ring = true;
+        events_.add(
+            fmt::format("pool {}: its ring {} was taken away: from now on a crash loses "
+                        "writes that are acknowledged and not flushed; restart the daemon "
+                        "(orderly), which makes a new one",
+                        entry.record.name, entry.open->ring_path));
     }
 }
 
@@ -78,7 +90,15 @@ io::Task<void> Pools::try_to_open(Uuid uuid) {
     const auto found = entries_.find(uuid);
     if (found == entries_.end() || found->second.open != nullptr || found->second.busy) co_return;
     found->second.busy = true;
-    auto opened = co_await open_record(found->second.record, false);
+    auto opened = co_await open_remembered(found->second.record);
+    if (opened.ok()) {
+        PoolRecord record = settled(entries_.at(uuid).record, **opened);
+        if (record != entries_.at(uuid).record) {
+            // If that fails, it is the next start that does it.
+            const auto remembered = co_await remember(record);
+            if (remembered.ok()) entries_.at(uuid).record = std::move(record);
+        }
+    }
     // An entry that is busy is not removed.
     Entry& entry = entries_.at(uuid);
     entry.busy = false;
@@ -90,6 +110,7 @@ io::Task<void> Pools::try_to_open(Uuid uuid) {
         co_return;
     }
     entry.error.clear();
+    entry.told_of_ring = false;
     entry.open = *std::move(opened);
     entry.record.name = entry.open->pool->info().name;
     events_.add(fmt::format("pool {}: opened", entry.record.name));
@@ -145,9 +166,72 @@ std::string Pools::ring_path(const Uuid& uuid) const {
     return fmt::format("{}/{}.ring", ring_directory_, uuid.to_string());
 }
 
-void Pools::remove_ring(const Uuid& uuid) const {
+const RingRecord* Pools::known_ring(const Uuid& uuid) const {
+    const auto& rings = state_.state.rings;
+    const auto found = std::ranges::find(rings, uuid, &RingRecord::pool);
+    return found != rings.end() && found->boot_id == options_.boot_id ? &*found : nullptr;
+}
+
+io::Task<Result<void>> Pools::open_ring(PoolRecord record, Open& open, bool accept_lost) {
+    open.ring_path = ring_path(record.uuid);
+    if (const RingRecord* known = known_ring(record.uuid); known != nullptr) {
+        std::error_code failed;
+        const bool is_there =
+            std::filesystem::file_size(known->path, failed) == options_.ring_bytes;
+        if (is_there && !failed) {
+            open.ring_path = known->path;
+        } else if (accept_lost) {
+            events_.add(
+                fmt::format("pool {}: opened without the writes that were acknowledged and "
+                            "not flushed, as asked: its ring {} is gone",
+                            record.name, known->path));
+        } else {
+            co_return Error(
+                ErrorCode::not_found,
+                fmt::format("pool {}: was not closed, and its ring with the writes that were "
+                            "acknowledged and not flushed is gone or has another size: {}; put it "
+                            "back, or lose them: pool.open with \"accept_damaged\"",
+                            record.name, known->path));
+        }
+    }
+    CO_TRY_ASSIGN(open.ring, io::open_shared_memory(open.ring_path, options_.ring_bytes));
+    const RingRecord ring{record.uuid, open.ring_path, options_.boot_id};
+    auto& rings = state_.state.rings;
+    if (std::ranges::find(rings, ring) != rings.end()) co_return Result<void>{};
+    const auto same = [&record](const RingRecord& each) { return each.pool == record.uuid; };
+    std::optional<RingRecord> before;
+    if (const auto old = std::ranges::find_if(rings, same); old != rings.end()) before = *old;
+    std::erase_if(rings, same);
+    rings.push_back(ring);
+    auto saved = co_await state_.save();
+    if (!saved.ok()) {
+        std::erase_if(rings, same);
+        if (before) rings.push_back(*std::move(before));
+    }
+    co_return saved;
+}
+
+// Forgotten first: one that is remembered must be there.
+io::Task<void> Pools::remove_ring(Uuid uuid, std::string path) {
+    auto& rings = state_.state.rings;
+    const auto known = std::ranges::find(rings, uuid, &RingRecord::pool);
+    if (known != rings.end()) {
+        const RingRecord before = *known;
+        rings.erase(known);
+        if (!(co_await state_.save()).ok()) {
+            rings.push_back(before);
+            co_return;
+        }
+    }
     std::error_code ignored;
-    std::filesystem::remove(ring_path(uuid), ignored);
+    std::filesystem::remove(path, ignored);
+}
+
+// One that became read-only may not have taken over what is in its ring.
+io::Task<Result<bool>> Pools::close_pool(pool::Pool& pool) {
+    const bool writable = !pool.info().read_only;
+    CO_TRY(co_await pool.close());
+    co_return writable;
 }
 
 void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count) {
@@ -157,11 +241,52 @@ void Pools::remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t cou
     }
 }
 
+// A crash can lie between remembering a device and adding it, and add_device puts it last.
+io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_remembered(PoolRecord record) {
+    auto opened = co_await open_record(record, false);
+    if (opened.ok() || record.devices.size() < 2) co_return opened;
+    switch (opened.error().code()) {
+        case ErrorCode::not_found:
+        case ErrorCode::invalid_argument:
+        case ErrorCode::corrupt: break;
+        default: co_return opened;
+    }
+    record.devices.pop_back();
+    record.accept_missing_devices = false;
+    auto without = co_await open_record(std::move(record), false);
+    co_return without.ok() ? std::move(without) : std::move(opened);
+}
+
+PoolRecord Pools::settled(PoolRecord record, const Open& open) {
+    size_t missing = 0;
+    for (const auto& device : open.pool->info().devices) {
+        if (!device.missing) continue;
+        ++missing;
+        events_.add(fmt::format("pool {}: opened without device {}{}", record.name,
+                                device.uuid.to_string(),
+                                device.name.empty() ? "" : " (" + device.name + ")"));
+    }
+    if (missing > 0) return record;
+    record.accept_missing_devices = false;
+    std::vector<std::string> here;
+    for (const auto& device : open.devices) here.emplace_back(device->name());
+    for (const std::string& path : record.devices) {
+        if (std::ranges::find(here, path) != here.end()) continue;
+        events_.add(
+            fmt::format("pool {}: device {}: is not of this pool, which is whole without "
+                        "it: forgotten",
+                        record.name, path));
+    }
+    record.devices = std::move(here);
+    return record;
+}
+
 io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord record,
                                                                   bool accept_damaged) {
     CO_TRY(co_await io::run_in_thread(reactor_,
                                       [&record] { return io::check_distinct(record.devices); }));
     auto open = std::make_unique<Open>();
+    const bool has_ring = !record.read_only && !record.uuid.is_nil();
     for (const std::string& path : record.devices) {
         io::DeviceFileOptions options;
         options.read_only = record.read_only;
@@ -181,13 +306,17 @@ io::Task<Result<std::unique_ptr<Pools::Open>>> Pools::open_record(PoolRecord rec
     options.events = [this, name = record.name](const std::string& text) {
         events_.add(fmt::format("pool {}: {}", name, text));
     };
-    if (!record.read_only && !record.uuid.is_nil()) {
-        CO_TRY_ASSIGN(open->ring,
-                      io::open_shared_memory(ring_path(record.uuid), options_.ring_bytes));
-        options.acknowledged = open->ring.get();
-    }
+    if (has_ring) CO_TRY(co_await open_ring(record, *open, accept_damaged));
+    options.acknowledged = open->ring.get();
     CO_TRY_ASSIGN(open->pool,
                   co_await pool::Pool::open(reactor_, pointers(open->devices), std::move(options)));
+    if (const RingRecord* ring = known_ring(record.uuid); !has_ring && ring != nullptr) {
+        events_.add(
+            fmt::format("pool {}: opened read-only, and was not closed: writes that were "
+                        "acknowledged and not flushed are not shown, they are in its ring "
+                        "{} until it is opened for writing",
+                        record.name, ring->path));
+    }
     co_return open;
 }
 
@@ -197,11 +326,13 @@ io::Task<Result<void>> Pools::stop() {
     Result<void> result;
     for (auto& [uuid, entry] : entries_) {
         if (entry.open == nullptr) continue;
-        auto closed = co_await entry.open->pool->close();
+        auto closed = co_await close_pool(*entry.open->pool);
         if (!closed.ok()) {
             events_.add(fmt::format("pool {}: closed with an error, will recover: {}",
                                     entry.record.name, closed.error().message()));
-            result = std::move(closed);
+            result = closed.take_error();
+        } else if (entry.open->ring != nullptr && *closed) {
+            co_await remove_ring(uuid, entry.open->ring_path);
         }
     }
     for (auto& [uuid, entry] : entries_) {
@@ -259,6 +390,9 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
         remove_created(request.devices, request.devices.size());
         co_return made;
     }
+    // Of an earlier pool with this UUID: nothing in it is this one's.
+    const RingRecord* earlier = known_ring(uuid);
+    co_await remove_ring(uuid, earlier != nullptr ? earlier->path : ring_path(uuid));
     auto opened = co_await open_record(entries_.at(uuid).record, false);
     Result<void> result;
     if (opened.ok()) {
@@ -270,7 +404,7 @@ io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
         entries_.at(uuid).open = *std::move(opened);
     } else {
         remove_created(request.devices, request.devices.size());
-        remove_ring(uuid);
+        co_await remove_ring(uuid, ring_path(uuid));
     }
     co_return result;
 }
@@ -279,16 +413,19 @@ io::Task<Result<void>> Pools::remember_open(PoolRecord record, std::unique_ptr<O
     const Uuid uuid = record.uuid;
     auto saved = co_await remember(std::move(record));
     if (saved.ok()) co_return saved;
-    const bool has_ring = open->ring != nullptr;
-    const auto closed = co_await open->pool->close();
+    const std::string ring = open->ring != nullptr ? open->ring_path : "";
+    const auto closed = co_await close_pool(*open->pool);
     open.reset();
     // Else what is not in the devices is in the ring still.
-    if (has_ring && closed.ok()) remove_ring(uuid);
+    if (!ring.empty() && closed.ok() && *closed) co_await remove_ring(uuid, ring);
     co_return saved;
 }
 
 io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
     CO_TRY(check_name(request.name));
+    if (request.uuid && request.uuid->is_nil()) {
+        co_return Error(ErrorCode::invalid_argument, "\"uuid\" must not be the nil UUID");
+    }
     const Uuid uuid =
         request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
     if (entries_.contains(uuid)) {
@@ -338,8 +475,12 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
     entry.record.name = record.name;
     auto opened = co_await open_record(record, request.accept_damaged);
     Result<void> result;
-    if (opened.ok()) result = co_await remember_open(record, *opened);
-    else result = opened.take_error();
+    if (opened.ok()) {
+        record = settled(std::move(record), **opened);
+        result = co_await remember_open(record, *opened);
+    } else {
+        result = opened.take_error();
+    }
     entry.busy = false;
     if (!result.ok()) {
         if (entry.record.uuid.is_nil()) entries_.erase(record.uuid);
@@ -347,6 +488,7 @@ io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
     }
     entry.record = record;
     entry.error.clear();
+    entry.told_of_ring = false;
     entry.open = *std::move(opened);
     events_.add(fmt::format("pool {}: opened", record.name));
     opened_(record.uuid);
@@ -376,14 +518,16 @@ io::Task<Result<void>> Pools::finish_close(Uuid uuid) {
     }
     // One that was opened read-only has not looked into the ring.
     const bool has_ring = entry.open != nullptr && entry.open->ring != nullptr;
-    Result<void> result;
-    if (entry.open != nullptr) result = co_await entry.open->pool->close();
+    const std::string ring = has_ring ? entry.open->ring_path : "";
+    Result<bool> result(false);
+    if (entry.open != nullptr) result = co_await close_pool(*entry.open->pool);
     while (entry.uses > 0) co_await use_ended_.wait();
     events_.add(fmt::format("pool {}: closed", name(uuid)));
     entries_.erase(uuid);
+    if (!result.ok()) co_return result.take_error();
     // Else what is not in the devices is in the ring still.
-    if (has_ring && result.ok()) remove_ring(uuid);
-    co_return result;
+    if (has_ring && *result) co_await remove_ring(uuid, ring);
+    co_return Result<void>{};
 }
 
 io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
@@ -404,7 +548,8 @@ io::Task<Result<void>> Pools::change_devices(Uuid uuid, rpc::PoolAddDevice reque
     paths.push_back(request.device.path);
     CO_TRY(co_await io::run_in_thread(reactor_, [&paths] { return io::check_distinct(paths); }));
     CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
-    // Remembered first: a pool with a device more than it has is opened, one with less is not.
+    // Remembered first: one that was not added is left out at the next start, and a pool with less
+    // devices than it has is not opened.
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
     auto remembered = co_await remember(record);

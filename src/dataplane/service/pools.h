@@ -27,6 +27,7 @@ struct PoolsOptions {
     uint64_t ring_bytes = uint64_t{8} << 20;     // of what is acknowledged and not flushed
     uint64_t retry_ns = 2'000'000'000;  // pools that could not be opened
     uint64_t lock_patience_ns = 5'000'000'000;  // for devices that somebody else has open
+    std::string boot_id;  // of the host
 };
 
 class Pools {
@@ -34,7 +35,8 @@ public:
     // Where an open pool and what it stands on live; in this order.
     struct Open {
         std::vector<std::unique_ptr<io::DeviceFile>> devices;
-        std::unique_ptr<io::SharedMemory> ring;
+        std::string ring_path;
+        std::unique_ptr<io::SharedMemory> ring;  // nullptr: read-only
         std::unique_ptr<pool::Pool> pool;
     };
 
@@ -83,11 +85,20 @@ private:
         std::string error;
         uint32_t uses = 0;
         bool busy = false;  // being opened or closed
+        bool told_of_ring = false;  // that it is gone
         bool changing = false;  // gets a device
     };
 
+    // Opens those that wait, and looks whether the rings of the others are still there.
     io::Task<void> keep_trying();
+    void look_for_rings();
     io::Task<void> try_to_open(Uuid uuid);
+    // The same; a last device that was remembered and not added any more is left out, if the others
+    // are the whole pool.
+    io::Task<Result<std::unique_ptr<Open>>> open_remembered(PoolRecord record);
+    // What is to be remembered of a pool that was opened as `record` says: none of the devices may
+    // be missing later if all are here. Tells of those that are missing and those left out.
+    PoolRecord settled(PoolRecord record, const Open& open);
     io::Task<Result<std::unique_ptr<Open>>> open_record(PoolRecord record, bool accept_damaged);
     io::Task<Result<std::unique_ptr<io::DeviceFile>>> open_device(std::string path,
                                                                   io::DeviceFileOptions options);
@@ -101,8 +112,16 @@ private:
     io::Task<Result<void>> remember_open(PoolRecord record, std::unique_ptr<Open>& open);
     [[nodiscard]] Result<void> check_name(std::string_view name) const;
     [[nodiscard]] std::string ring_path(const Uuid& uuid) const;
-    // Of a pool that was closed well: its memory is the host's again.
-    void remove_ring(const Uuid& uuid) const;
+    // The one that this host has of it since it was last opened; nullptr: none.
+    [[nodiscard]] const RingRecord* known_ring(const Uuid& uuid) const;
+    // Opens the ring that is known, else a new one, and remembers it before anything is in it.
+    // Errors: not_found (it should be there and is not, without `accept_lost`), those of
+    // StateFile::save() and of the memory.
+    io::Task<Result<void>> open_ring(PoolRecord record, Open& open, bool accept_lost);
+    // Of a pool that was closed well: nothing is in it that is not in the devices.
+    io::Task<void> remove_ring(Uuid uuid, std::string path);
+    // true: closed so that its ring is not needed.
+    static io::Task<Result<bool>> close_pool(pool::Pool& pool);
     static void remove_created(const std::vector<rpc::DeviceSpec>& specs, size_t count);
 
     io::Reactor& reactor_;

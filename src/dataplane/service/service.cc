@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <utility>
 
 #include "dataplane/io/small_file.h"
@@ -13,12 +14,15 @@ namespace stoa::service {
 namespace {
 
 constexpr uint32_t kLockWaitMs = 5000;
+constexpr const char* kBootIdFile = "/proc/sys/kernel/random/boot_id";
+constexpr size_t kBootIdBytesMax = 128;
 
 // The first of the usual places that is on tmpfs: its content must not survive the host.
 Result<std::string> choose_runtime(const std::string& wanted, const std::string& instance) {
     if (!wanted.empty()) {
         TRY(io::make_directories(wanted));
-        if (io::is_on_tmpfs(wanted)) return wanted;
+        // It is remembered, and the next start may be somewhere else.
+        if (io::is_on_tmpfs(wanted)) return std::filesystem::absolute(wanted).string();
         return Error(ErrorCode::invalid_argument,
                      fmt::format("runtime directory {}: is not on a tmpfs; what lies there would "
                                  "survive a power loss, and must not",
@@ -47,6 +51,8 @@ Result<std::unique_ptr<Service>> Service::create(io::Reactor& reactor, ServiceOp
     TRY_ASSIGN(io::FileDescriptor lock, io::lock_file(directory + "/lock", kLockWaitMs));
     TRY_ASSIGN(auto state, StateFile::open(reactor, directory + "/state.json"));
     TRY_ASSIGN(std::string runtime, choose_runtime(options.runtime, state->state.instance));
+    TRY_ASSIGN(const std::string boot_id, io::read_small_file(kBootIdFile, kBootIdBytesMax));
+    options.pools.boot_id = boot_id.substr(0, boot_id.find('\n'));
     return std::unique_ptr<Service>(new Service(reactor, std::move(options), std::move(lock),
                                                 std::move(state), std::move(runtime)));
 }

@@ -31,6 +31,19 @@ struct PoolRecord {
     friend bool operator==(const PoolRecord&, const PoolRecord&) = default;
 };
 
+// Where the acknowledged writes of a pool are that is open for writing, or was not closed well.
+struct RingRecord {
+    Uuid pool;
+    std::string path;
+    std::string boot_id;  // of the host: it does not outlive that
+    static constexpr auto fields() {
+        return std::tuple(required("pool", &RingRecord::pool, ""),
+                          required("path", &RingRecord::path, ""),
+                          required("boot_id", &RingRecord::boot_id, ""));
+    }
+    friend bool operator==(const RingRecord&, const RingRecord&) = default;
+};
+
 struct AttachmentRecord {
     Uuid uuid;
     Uuid pool;
@@ -59,6 +72,19 @@ struct AttachmentRecord {
     friend bool operator==(const AttachmentRecord&, const AttachmentRecord&) = default;
 };
 
+// The highest epoch with which a volume was attached for writing; it stays when nobody is attached.
+struct EpochRecord {
+    Uuid pool;
+    Uuid volume;
+    uint64_t epoch = 0;
+    static constexpr auto fields() {
+        return std::tuple(required("pool", &EpochRecord::pool, ""),
+                          required("volume", &EpochRecord::volume, ""),
+                          required("epoch", &EpochRecord::epoch, ""));
+    }
+    friend bool operator==(const EpochRecord&, const EpochRecord&) = default;
+};
+
 struct OriginRecord {
     Uuid uuid;
     std::string address;
@@ -82,11 +108,14 @@ struct State {
     std::vector<PoolRecord> pools;
     std::vector<AttachmentRecord> attachments;
     std::vector<OriginRecord> origins;
+    std::vector<RingRecord> rings;  // also of pools that were closed with an error
+    std::vector<EpochRecord> epochs;
     static constexpr auto fields() {
         return std::tuple(
             required("version", &State::version, ""), required("instance", &State::instance, ""),
             required("pools", &State::pools, ""), required("attachments", &State::attachments, ""),
-            optional("origins", &State::origins, ""));
+            optional("origins", &State::origins, ""), optional("rings", &State::rings, ""),
+            optional("epochs", &State::epochs, ""));
     }
 };
 

@@ -72,6 +72,7 @@ io::Task<Result<rpc::Nothing>> Service::volume_delete(rpc::VolumeRef request) {
     CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
     CO_TRY(co_await pool->delete_volume(uuid));
+    co_await attachments_.volume_deleted(pool->info().uuid, uuid);
     co_return rpc::Nothing{};
 }
 
