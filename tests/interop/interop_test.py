@@ -190,6 +190,7 @@ class InteropTest(unittest.TestCase):
             for ring in daemon.runtime.iterdir():
                 ring.unlink()
             daemon.start()
+            daemon.call("pool.open", devices=[daemon.file("tank.img")], accept_damaged=True)
             again = Connect(daemon, uri)
             self.assertEqual(again.pread(4096, 0), b"a" * 4096, commits)
 
