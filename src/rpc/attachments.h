@@ -40,6 +40,7 @@ struct AttachmentCreate {
     std::string mode = "0600";
     std::string export_name;
     std::optional<Tls> tls;
+    bool insecure = false;
     static constexpr auto fields() {
         return std::tuple(
             optional("uuid", &AttachmentCreate::uuid, "chosen by the caller"),
@@ -55,7 +56,9 @@ struct AttachmentCreate {
             optional("mode", &AttachmentCreate::mode, "of the Unix socket, octal"),
             optional("export_name", &AttachmentCreate::export_name,
                      "besides the empty one; default: the volume's name"),
-            optional("tls", &AttachmentCreate::tls, "no client is served without TLS then"));
+            optional("tls", &AttachmentCreate::tls, "no client is served without TLS then"),
+            optional("insecure", &AttachmentCreate::insecure,
+                     "serve a network in the clear: anybody there can read and write"));
     }
 };
 

@@ -20,6 +20,46 @@ class AttachmentTest(unittest.TestCase):
         self.assertEqual(error.exception.code, code, error.exception)
         return str(error.exception)
 
+    def test_a_runtime_directory_of_others_is_refused(self):
+        with Daemon() as daemon:
+            daemon.stop()
+            for change in [lambda: os.chmod(daemon.runtime, 0o777),
+                           lambda: (os.chmod(daemon.runtime, 0o700),
+                                    os.chown(daemon.runtime, 12345, -1))]:
+                change()
+                daemon.start(wait=False)
+                self.assertEqual(daemon.process.wait(20), 1)
+                self.assertIn(f"directory {daemon.runtime}: belongs to", daemon.text())
+            daemon.process = None
+
+    def test_a_socket_that_is_listened_to_is_nobody_elses(self):
+        with Daemon() as daemon, Daemon() as other:
+            uri = daemon.serve()
+            daemon.create_volume("w")
+            path = daemon.file("v.sock")
+            os.symlink(daemon.root, daemon.file("link"))
+            attach = {"pool": "tank", "object": "w"}
+            for taken in [f"{daemon.root}/link/v.sock", f"{daemon.root}/blockd/control.socket",
+                          f"{other.root}/blockd/control.socket"]:
+                self.assertIn("listens", self.refused("in_use", daemon, "attachment.create",
+                                                      listen=f"unix:{taken}", **attach))
+            for odd in [path.replace("/v.", "//v."), path.replace("/v.", "/./v."), "relative.sock"]:
+                self.assertIn("absolute", self.refused("invalid_argument", daemon,
+                                                       "attachment.create",
+                                                       listen=f"unix:{odd}", **attach))
+            self.assertIn("insecure", self.refused("invalid_argument", daemon,
+                                                   "attachment.create", listen="tcp:0.0.0.0:0",
+                                                   **attach))
+            connected(uri).pwrite(b"v" * 4096, 0)
+            daemon.call("daemon.info")
+            other.call("daemon.info")
+            # The longest path there is; what others put beside it stays as it is.
+            longest = daemon.file("x" * (107 - len(str(daemon.root)) - 1))
+            pathlib.Path(longest + "~").write_text("mine")
+            served = daemon.call("attachment.create", listen=f"unix:{longest}", **attach)
+            self.assertEqual(connected(served["uri"]).pread(4096, 0), bytes(4096))
+            self.assertEqual(pathlib.Path(longest + "~").read_text(), "mine")
+
     def test_what_cannot_be_served_cuts_off_nobody(self):
         with Daemon() as daemon:
             uri = daemon.serve(epoch=1)
@@ -27,7 +67,7 @@ class AttachmentTest(unittest.TestCase):
             for listen in [f"unix:{daemon.file('missing/v.sock')}", "tcp:192.0.2.1:0"]:
                 with self.assertRaises(CallError):
                     daemon.call("attachment.create", pool="tank", object="v", epoch=2,
-                                listen=listen)
+                                listen=listen, insecure=True)
             with self.assertRaises(CallError):
                 daemon.call("attachment.create", pool="tank", object="v", epoch=2,
                             listen="tcp:127.0.0.1:0",

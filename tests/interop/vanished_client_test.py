@@ -93,7 +93,7 @@ class VanishedClientTest(unittest.TestCase):
         with Networks() as networks, Daemon() as daemon:
             daemon.kill()
             daemon.start(preexec=lambda: enter(networks.here))
-            self.serve(daemon, listen="tcp:192.0.2.1:10809")
+            self.serve(daemon, listen="tcp:192.0.2.1:10809", insecure=True)
             idle, asking = networks.socket_there(), networks.socket_there()
             for client in [idle, asking]:
                 client.settimeout(20)

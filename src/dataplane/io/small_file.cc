@@ -121,4 +121,18 @@ bool can_be_opened(const std::string& path) {
     return FileDescriptor(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC)).is_open();
 }
 
+Result<void> check_private_directory(const std::string& path) {
+    const FileDescriptor directory(
+        ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat there{};
+    if (!directory.is_open() || ::fstat(directory.get(), &there) != 0) {
+        return system_error(fmt::format("directory {}: cannot open it", path), errno);
+    }
+    if (there.st_uid == ::geteuid() && (there.st_mode & (S_IWGRP | S_IWOTH)) == 0) return {};
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("directory {}: belongs to uid {} with mode {:o}; it must "
+                             "belong to uid {}, and nobody else may write there",
+                             path, there.st_uid, there.st_mode & 07777U, ::geteuid()));
+}
+
 }  // namespace stoa::io

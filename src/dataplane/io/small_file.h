@@ -26,4 +26,8 @@ Result<FileDescriptor> lock_file(const std::string& path, uint32_t wait_ms);
 // Opens it for reading and closes it again; takes as long as its file system or device takes.
 [[nodiscard]] bool can_be_opened(const std::string& path);
 
+// That it is ours, and nobody else may write there. Not through a symbolic link.
+// Errors: invalid_argument (whose it is), io.
+Result<void> check_private_directory(const std::string& path);
+
 }  // namespace stoa::io

@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "dataplane/io/bind_local.h"
 #include "dataplane/io/system_error.h"
 
 namespace stoa::io {
@@ -315,35 +316,6 @@ struct Listener::Operation final : Continuation {
 };
 
 namespace {
-
-// At a name of its own first, so that nobody meets a socket that does not listen yet, or one with
-// another owner.
-Result<void> bind_local(int file, const Address& address, const ListenOptions& options) {
-    struct stat there{};
-    if (::lstat(address.path.c_str(), &there) == 0 && !S_ISSOCK(there.st_mode)) {
-        return Error(ErrorCode::in_use, address.to_string() + ": the path exists and is no socket");
-    }
-    Address fresh = address;
-    fresh.path += '~';
-    TRY_ASSIGN(SystemAddress system, to_system(fresh));
-    static_cast<void>(::unlink(fresh.path.c_str()));
-    if (::bind(file, system.get(), system.length) != 0) {
-        return system_error(address.to_string() + ": cannot listen", errno);
-    }
-    const uid_t owner = options.owner.value_or(static_cast<uid_t>(-1));
-    const gid_t group = options.group.value_or(static_cast<gid_t>(-1));
-    const bool made = ::lchown(fresh.path.c_str(), owner, group) == 0 &&
-                      ::chmod(fresh.path.c_str(), options.mode) == 0 &&
-                      ::listen(file, options.backlog) == 0 &&
-                      ::rename(fresh.path.c_str(), address.path.c_str()) == 0;
-    if (!made) {
-        Error error = system_error(
-            fmt::format("{}: cannot listen as uid {}", address.to_string(), owner), errno);
-        static_cast<void>(::unlink(fresh.path.c_str()));
-        return error;
-    }
-    return {};
-}
 
 Result<void> bind_tcp(int file, Address& address, SystemAddress& system, int backlog) {
     const int on = 1;

@@ -79,6 +79,9 @@ struct ListenOptions {
     std::optional<uid_t> owner;          // of a Unix socket; needs root unless it is one's own
     std::optional<gid_t> group;
     int backlog = 128;
+    // Of a Unix socket: whoever listens there has no right to; as a process that was killed, whose
+    // sockets live a moment longer.
+    bool takes_over = false;
     // Keeps descriptors for everything else in the process: who would take one of the last 32 (or
     // of the last quarter, if that is less) is turned away.
     bool spares_descriptors = false;
@@ -87,7 +90,7 @@ struct ListenOptions {
 class Listener final : private RingClient {
 public:
     // A Unix socket appears at its path only when it listens, with its owner and mode, in place of
-    // what is there if that is a socket. Errors: in_use (a TCP port; the path is no socket),
+    // a dead one. Errors: in_use (somebody listens there; the path is no socket),
     // not_found (no such directory), invalid_argument, io.
     static Result<std::unique_ptr<Listener>> open(Reactor& reactor, Address address,
                                                   ListenOptions options = {});

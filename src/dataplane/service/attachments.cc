@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <utility>
 
 #include "dataplane/service/objects.h"
@@ -42,6 +43,30 @@ std::string uri_of(const AttachmentRecord& record) {
                        six ? "]" : "", address->port, name);
 }
 
+bool takes_any_port(const std::string& listen) {
+    return listen.starts_with("tcp:") && listen.ends_with(":0");
+}
+
+bool is_loopback(const std::string& host) {
+    return host == "localhost" || host == "::1" || host.starts_with("127.");
+}
+
+// The same wherever the daemon is started, and one text for one place.
+Result<void> check_listen(const io::Address& address, const rpc::AttachmentCreate& request) {
+    if (!address.path.empty()) {
+        const auto normal = std::filesystem::path(address.path).lexically_normal();
+        if (normal.is_absolute() && normal.string() == address.path) return {};
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("{}: must be an absolute path without \"//\", \".\" and \"..\"",
+                                 address.to_string()));
+    }
+    if (request.tls || request.insecure || is_loopback(address.host)) return {};
+    return Error(ErrorCode::invalid_argument,
+                 fmt::format("{}: others could read and write the volume; give \"tls\", or "
+                             "\"insecure\": true if the network is yours alone",
+                             address.to_string()));
+}
+
 std::string described(const AttachmentRecord& record) {
     return fmt::format("attachment {} (epoch {}) on {}", record.uuid.to_string(), record.epoch,
                        record.listen);
@@ -73,7 +98,7 @@ Attachments::~Attachments() {
 
 // ---- serving
 
-Result<void> Attachments::prepare(Item& item) {
+Result<void> Attachments::prepare(Item& item, bool takes_over) {
     const AttachmentRecord& record = item.record;
     if (record.tls) {
         TRY_ASSIGN(item.tls, TlsGuard::create(reactor_, *record.tls));
@@ -84,6 +109,7 @@ Result<void> Attachments::prepare(Item& item) {
     options.owner = record.owner;
     options.group = record.group;
     options.spares_descriptors = true;
+    options.takes_over = takes_over;
     TRY_ASSIGN(item.listener, io::Listener::open(reactor_, address, options));
     item.record.listen = item.listener->address().to_string();
     return {};
@@ -92,7 +118,7 @@ Result<void> Attachments::prepare(Item& item) {
 io::Task<Result<void>> Attachments::activate(Item& item) {
     const AttachmentRecord& record = item.record;
     CO_TRY_ASSIGN(PoolUse pool, pools_.use(record.pool));
-    if (item.listener == nullptr) CO_TRY(prepare(item));
+    if (item.listener == nullptr) CO_TRY(prepare(item, true));
     // Nobody is served who would find no volume.
     auto attached = co_await pool->attach(record.object, record.read_only);
     if (!attached.ok()) {
@@ -180,6 +206,7 @@ Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& req
     TRY_ASSIGN(const pool::Pool* pool, pools_.get(pool_uuid));
     TRY_ASSIGN(const Uuid object, find_object(*pool, request.object));
     TRY_ASSIGN(const io::Address address, io::Address::parse(request.listen));
+    TRY(check_listen(address, request));
     AttachmentRecord record;
     record.uuid = request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
     record.pool = pool_uuid;
@@ -229,7 +256,7 @@ void Attachments::set_highest_epoch(const AttachmentRecord& record, uint64_t epo
 Result<void> Attachments::check_room(const AttachmentRecord& record) const {
     for (const auto& [uuid, item] : items_) {
         const AttachmentRecord& other = item->record;
-        if (other.listen == record.listen && !record.listen.ends_with(":0")) {
+        if (other.listen == record.listen && !takes_any_port(record.listen)) {
             if (!contend(record, other) || other.epoch >= record.epoch) {
                 return Error(ErrorCode::in_use,
                              fmt::format("{}: is taken by {}", record.listen, described(other)));
@@ -286,7 +313,7 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
     CO_TRY_ASSIGN(AttachmentRecord record, record_of(request));
     if (const auto known = items_.find(record.uuid); known != items_.end()) {
         AttachmentRecord same = known->second->record;
-        if (record.listen.ends_with(":0")) same.listen = record.listen;
+        if (takes_any_port(record.listen)) same.listen = record.listen;
         if (same == record) co_return status_of(*known->second);
         co_return Error(ErrorCode::already_exists,
                         fmt::format("{}: exists with another content", described(record)));
@@ -297,7 +324,7 @@ io::Task<Result<rpc::AttachmentStatus>> Attachments::create(rpc::AttachmentCreat
     const bool takes_socket = std::ranges::any_of(items_, [&record](const auto& each) {
         return each.second->record.listen == record.listen;
     });
-    if (!takes_socket) CO_TRY(prepare(*item));
+    if (!takes_socket) CO_TRY(prepare(*item, false));
     CO_TRY(co_await make_room(record));
     const auto served = co_await activate(*item);
     if (!served.ok()) co_return served.error();

@@ -81,7 +81,8 @@ private:
     };
 
     // What may fail, before anybody is cut off for it: certificate and socket.
-    Result<void> prepare(Item& item);
+    // `takes_over`: the socket at its path is one of ours that was killed.
+    Result<void> prepare(Item& item, bool takes_over);
     io::Task<Result<void>> activate(Item& item);
     io::Task<void> deactivate(Item& item);
     // Serves what can be served by now; of one pool, or of all.

@@ -15,7 +15,10 @@ Control::~Control() { CHECK(clients_.empty()); }
 Result<void> Control::start() {
     io::Address address;
     address.path = service_.control_path();
-    TRY_ASSIGN(listener_, io::Listener::open(reactor_, address));
+    // The lock is ours: no other daemon of this root lives.
+    io::ListenOptions options;
+    options.takes_over = true;
+    TRY_ASSIGN(listener_, io::Listener::open(reactor_, address, options));
     tasks_.spawn(accept_clients());
     return {};
 }

@@ -1,6 +1,8 @@
 #include "dataplane/service/service.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -21,6 +23,7 @@ constexpr size_t kBootIdBytesMax = 128;
 Result<std::string> choose_runtime(const std::string& wanted, const std::string& instance) {
     if (!wanted.empty()) {
         TRY(io::make_directories(wanted));
+        TRY(io::check_private_directory(wanted));
         // It is remembered, and the next start may be somewhere else.
         if (io::is_on_tmpfs(wanted)) return std::filesystem::absolute(wanted).string();
         return Error(ErrorCode::invalid_argument,
@@ -36,6 +39,8 @@ Result<std::string> choose_runtime(const std::string& wanted, const std::string&
         if (parent.empty() || !io::is_on_tmpfs(parent)) continue;
         const std::string path = fmt::format("{}/{}", base, instance);
         TRY(io::make_directories(path));
+        TRY(io::check_private_directory(base));
+        TRY(io::check_private_directory(path));
         return path;
     }
     return Error(ErrorCode::unsupported,
