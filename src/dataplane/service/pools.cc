@@ -46,7 +46,7 @@ rpc::Space space_of(const pool::SpaceInfo& from) {
 
 Pools::Pools(io::Reactor& reactor, StateFile& state, Events& events, PoolsOptions options,
              std::string ring_directory, pool::OriginResolver origins)
-    : reactor_(reactor), state_(state), events_(events), options_(options),
+    : reactor_(reactor), state_(state), events_(events), options_(std::move(options)),
       origins_(std::move(origins)), ring_directory_(std::move(ring_directory)), use_ended_(reactor),
       trying_(reactor) {
     for (const PoolRecord& record : state.state.pools) entries_[record.uuid].record = record;
@@ -216,10 +216,10 @@ io::Task<void> Pools::remove_ring(Uuid uuid, std::string path) {
     auto& rings = state_.state.rings;
     const auto known = std::ranges::find(rings, uuid, &RingRecord::pool);
     if (known != rings.end()) {
-        const RingRecord before = *known;
+        RingRecord before = std::move(*known);
         rings.erase(known);
         if (!(co_await state_.save()).ok()) {
-            rings.push_back(before);
+            rings.push_back(std::move(before));
             co_return;
         }
     }
