@@ -187,7 +187,7 @@ class Mounted:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="stoa-it-fs-", dir="/dev/shm"))
 
     def __enter__(self):
-        run("mount", "-t", self.kind, "-o", f"size={self.size_mib}m", "none", self.directory)
+        run("mount", "-t", self.kind, "-o", f"size={self.size_mib}m,mode=700", "none", self.directory)
         return self.directory
 
     def __exit__(self, *_):
