@@ -78,9 +78,9 @@ void ControlSession::subscribe() {
 }
 
 void ControlSession::send(std::string_view line) {
+    // Whoever does not read does not get the daemon's memory. One answer may be longer than that.
+    if (queued_.size() > kQueuedBytesMax) return stream_.shut_down();
     queued_ += line;
-    // Whoever does not read does not get the daemon's memory.
-    if (queued_.size() > kQueuedBytesMax) stream_.shut_down();
     outgoing_.notify_all();
 }
 
