@@ -147,6 +147,25 @@ class ControlTest(unittest.TestCase):
         self.daemon.wait_until(
             lambda: self.daemon.call("task.get", task=slow)["state"] == "cancelled", 20)
 
+    def test_a_task_of_another_pool_keeps_none_open(self):
+        uri = self.daemon.serve(size=256 * MIB)
+        run("qemu-io", "-f", "raw", uri, "-c", "write -P 1 0 64M")
+        for other in ["tan", "tank2"]:
+            self.daemon.create_pool(other, size=256 * MIB)
+        task = self.daemon.call("pool.scrub", pool="tank", bytes_per_second=MIB)["task"]
+        for other in ["tan", "tank2"]:
+            self.daemon.call("pool.close", pool=other)
+        self.daemon.call("attachment.delete",
+                         uuid=self.daemon.call("attachment.list")["attachments"][0]["uuid"])
+        with self.assertRaises(CallError) as error:
+            self.daemon.call("pool.close", pool="tank")
+        self.assertEqual(error.exception.code, "in_use")
+        self.assertIn(f"task {task} (pool.scrub tank) runs", str(error.exception))
+        self.daemon.call("task.cancel", task=task)
+        self.daemon.wait_until(
+            lambda: self.daemon.call("task.get", task=task)["state"] == "cancelled", 20)
+        self.daemon.call("pool.close", pool="tank")
+
     def test_events_reach_who_subscribed(self):
         control = self.daemon.control()
         control.call("events.subscribe")

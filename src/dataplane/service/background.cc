@@ -7,23 +7,26 @@
 
 namespace stoa::service {
 
-uint64_t Background::start(std::string what, bool can_cancel, Work work) {
+uint64_t Background::start(std::string what, std::optional<Uuid> pool, bool can_cancel, Work work) {
     const uint64_t number = next_++;
     Item& item = items_[number];
     item.status.task = number;
     item.status.what = std::move(what);
+    item.pool = pool;
     item.can_cancel = can_cancel;
     running_.spawn(run(item, std::move(work)));
     return number;
 }
 
-uint64_t Background::start(std::string what, bool can_cancel, SimpleWork work) {
-    return start(std::move(what), can_cancel, [work = std::move(work)](Control& control) mutable {
-        return [](SimpleWork begin, Control& of) -> io::Task<Result<Json>> {
-            CO_TRY(co_await begin(of));
-            co_return Json(JsonObject());
-        }(std::move(work), control);
-    });
+uint64_t Background::start(std::string what, std::optional<Uuid> pool, bool can_cancel,
+                           SimpleWork work) {
+    return start(std::move(what), pool, can_cancel,
+                 [work = std::move(work)](Control& control) mutable {
+                     return [](SimpleWork begin, Control& of) -> io::Task<Result<Json>> {
+                         CO_TRY(co_await begin(of));
+                         co_return Json(JsonObject());
+                     }(std::move(work), control);
+                 });
 }
 
 io::Task<void> Background::run(Item& item, Work work) {
@@ -86,6 +89,15 @@ std::vector<rpc::TaskStatus> Background::list() const {
     all.reserve(items_.size());
     for (const auto& [number, item] : items_) all.push_back(status_of(item));
     return all;
+}
+
+std::optional<rpc::TaskStatus> Background::running_in(const Uuid& pool) const {
+    for (const auto& [number, item] : items_) {
+        if (item.pool == pool && item.status.state == rpc::TaskState::running) {
+            return status_of(item);
+        }
+    }
+    return std::nullopt;
 }
 
 Result<void> Background::cancel(uint64_t task) {

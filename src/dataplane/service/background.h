@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,12 +34,15 @@ public:
 
     explicit Background(io::Executor& executor) : running_(executor) {}
 
-    // Starts `work`; `what` is for people: method and object. Gives its number.
-    uint64_t start(std::string what, bool can_cancel, Work work);
-    uint64_t start(std::string what, bool can_cancel, SimpleWork work);
+    // Starts `work`, in `pool` if it is in one; `what` is for people: method and object. Gives its
+    // number.
+    uint64_t start(std::string what, std::optional<Uuid> pool, bool can_cancel, Work work);
+    uint64_t start(std::string what, std::optional<Uuid> pool, bool can_cancel, SimpleWork work);
     [[nodiscard]] Result<rpc::TaskStatus> status(uint64_t task) const;
     // All that run and the last that ended.
     [[nodiscard]] std::vector<rpc::TaskStatus> list() const;
+    // Some work that runs in `pool`.
+    [[nodiscard]] std::optional<rpc::TaskStatus> running_in(const Uuid& pool) const;
     // Asks it to end. Errors: not_found, unsupported (it cannot be cancelled), invalid_argument
     // (it has ended).
     Result<void> cancel(uint64_t task);
@@ -50,6 +54,7 @@ private:
     struct Item {
         rpc::TaskStatus status;
         Control control;
+        std::optional<Uuid> pool;
         bool can_cancel = false;
     };
     io::Task<void> run(Item& item, Work work);

@@ -174,7 +174,7 @@ io::Task<Result<rpc::DaemonInfo>> Service::daemon_info(rpc::Nothing /*request*/)
 
 io::Task<Result<rpc::Nothing>> Service::daemon_stop(rpc::Nothing /*request*/) {
     // After the answer.
-    background_.start("daemon.stop", false,
+    background_.start("daemon.stop", std::nullopt, false,
                       [this](Background::Control& /*control*/) { return stop_soon(); });
     co_return rpc::Nothing{};
 }

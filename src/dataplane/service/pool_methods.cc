@@ -40,12 +40,9 @@ io::Task<Result<rpc::Nothing>> Service::pool_close(rpc::PoolRef request) {
         co_return Error(ErrorCode::in_use, fmt::format("pool {}: is used by {}", pools_.name(uuid),
                                                        fmt::join(users, ", ")));
     }
-    for (const rpc::TaskStatus& task : background_.list()) {
-        if (task.state == rpc::TaskState::running) {
-            co_return Error(
-                ErrorCode::in_use,
-                fmt::format("pool {}: task {} ({}) runs", pools_.name(uuid), task.task, task.what));
-        }
+    if (const auto task = background_.running_in(uuid)) {
+        co_return Error(ErrorCode::in_use, fmt::format("pool {}: task {} ({}) runs",
+                                                       pools_.name(uuid), task->task, task->what));
     }
     CO_TRY(pools_.begin_close(uuid));
     unchanged.unlock();
@@ -88,9 +85,9 @@ io::Task<Result<rpc::TaskRef>> Service::pool_scrub(rpc::PoolScrub request) {
         co_return to_json(
             rpc::ScrubResult{report.blocks_checked, report.blocks_repaired, report.blocks_damaged});
     };
-    const std::string what = fmt::format("pool.scrub {}", pool->info().name);
+    const pool::PoolInfo info = pool->info();
     co_return rpc::TaskRef{background_.start(
-        what, true,
+        fmt::format("pool.scrub {}", info.name), info.uuid, true,
         [pool = std::move(pool), work, rate = request.bytes_per_second](
             Background::Control& control) { return work(*pool, rate, control); })};
 }
@@ -112,9 +109,9 @@ io::Task<Result<rpc::Nothing>> Service::pool_checkpoint(rpc::PoolRef request) {
 
 io::Task<Result<rpc::TaskRef>> Service::pool_settle(rpc::PoolRef request) {
     CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
-    std::string what = fmt::format("pool.settle {}", pool->info().name);
+    const pool::PoolInfo info = pool->info();
     co_return rpc::TaskRef{background_.start(
-        std::move(what), false,
+        fmt::format("pool.settle {}", info.name), info.uuid, false,
         [pool = std::move(pool)](Background::Control& /*control*/) { return pool->settle(); })};
 }
 

@@ -107,23 +107,25 @@ io::Task<Result<rpc::Nothing>> Service::volume_protect(rpc::Protect request) {
 io::Task<Result<rpc::TaskRef>> Service::volume_flatten(rpc::VolumeRef request) {
     CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
-    std::string what =
-        fmt::format("volume.flatten {}/{}", pool->info().name, pool->volume(uuid)->name);
-    co_return rpc::TaskRef{background_.start(
-        std::move(what), true, [pool = std::move(pool), uuid](Background::Control& control) {
-            return pool->flatten(uuid, control.progress());
-        })};
+    const pool::PoolInfo info = pool->info();
+    std::string what = fmt::format("volume.flatten {}/{}", info.name, pool->volume(uuid)->name);
+    co_return rpc::TaskRef{
+        background_.start(std::move(what), info.uuid, true,
+                          [pool = std::move(pool), uuid](Background::Control& control) {
+                              return pool->flatten(uuid, control.progress());
+                          })};
 }
 
 io::Task<Result<rpc::TaskRef>> Service::volume_hydrate(rpc::VolumeRef request) {
     CO_TRY_ASSIGN(PoolUse pool, open_pool(request.pool));
     CO_TRY_ASSIGN(const Uuid uuid, find_volume(*pool, request.volume));
-    std::string what =
-        fmt::format("volume.hydrate {}/{}", pool->info().name, pool->volume(uuid)->name);
-    co_return rpc::TaskRef{background_.start(
-        std::move(what), true, [pool = std::move(pool), uuid](Background::Control& control) {
-            return pool->hydrate(uuid, {control.progress(), true});
-        })};
+    const pool::PoolInfo info = pool->info();
+    std::string what = fmt::format("volume.hydrate {}/{}", info.name, pool->volume(uuid)->name);
+    co_return rpc::TaskRef{
+        background_.start(std::move(what), info.uuid, true,
+                          [pool = std::move(pool), uuid](Background::Control& control) {
+                              return pool->hydrate(uuid, {control.progress(), true});
+                          })};
 }
 
 io::Task<Result<rpc::VolumeStatus>> Service::volume_rollback(rpc::Rollback request) {
