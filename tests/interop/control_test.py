@@ -243,11 +243,22 @@ class ControlTest(unittest.TestCase):
         used = float(values['stoa_pool_journal_used_bytes{pool="tank"}'])
         self.assertLess(used, float(values['stoa_pool_journal_bytes{pool="tank"}']))
         self.assertGreater(float(values['stoa_pool_checkpoints_total{pool="tank"}']), 0)
-        self.assertIn('stoa_volume_bytes_total{pool="tank",volume="v",operation="write"} 1048576',
-                      shown.stdout)
+        with_writes = self.daemon.call("attachment.list")["attachments"][0]["uuid"]
+        self.assertIn('stoa_volume_bytes_total{pool="tank",volume="v",'
+                      f'attachment="{with_writes}",operation="write"}} 1048576', shown.stdout)
         checked = subprocess.run([PROMTOOL, "check", "metrics"], input=shown.stdout,
                                  capture_output=True, text=True, check=False)
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        # Each series once, also if two attachments serve one volume, and whatever their exports' names.
+        self.daemon.call("snapshot.create", pool="tank", snapshots=[{"volume": "v", "name": "s"}])
+        self.daemon.attach(read_only=True, socket_name="ro")
+        self.daemon.attach("v@s", export_name="v")
+        shown = self.command("call", "daemon.metrics").stdout
+        series = [line.rsplit(" ", 1)[0] for line in shown.splitlines() if line[0] != "#"]
+        self.assertEqual(len(series), len(set(series)))
+        self.assertEqual(sum(each.startswith('stoa_volume_connections{pool="tank",volume="v",')
+                             for each in series), 2)
+        self.assertIn('stoa_volume_connections{pool="tank",volume="v@s",', shown)
         trace = self.command("call", "daemon.trace").stdout
         self.assertIn(" v 1 write 0 1048576 ", trace)
 

@@ -56,8 +56,9 @@ class DescriptorsTest(unittest.TestCase):
         other = nbd.NBD()
         with self.assertRaises(nbd.Error):
             other.connect_uri(made["uri"])
-        self.assertIn("stoa_volume_connections_refused_total{pool=\"tank\",volume=\"v\"} "
-                      f"{len(turned_away)}", self.daemon.call("daemon.metrics")["text"])
+        self.assertRegex(self.daemon.call("daemon.metrics")["text"],
+                         "stoa_volume_connections_refused_total{pool=\"tank\",volume=\"v\","
+                         f"attachment=\".*\"}} {len(turned_away)}\n")
         for client in crowd:
             client.socket.close()
         self.daemon.wait_until(lambda: self.attachment()["connections"] <= 1, 10)

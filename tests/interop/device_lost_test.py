@@ -123,7 +123,8 @@ class DeviceLostTest(unittest.TestCase):
         self.assertEqual(self.metric('stoa_pool_read_only{pool="lossy"}'), 1)
         self.assertEqual(self.metric('stoa_pool_read_only{pool="tank"}'), 0)
         self.assertGreater(
-            self.metric('stoa_volume_errors_total{pool="lossy",volume="v",operation="write"}'), 0)
+            self.metric('stoa_volume_errors_total{pool="lossy",volume="v",attachment='
+                        f'"{self.attached["uuid"]}",operation="write"}}'), 0)
         with self.assertRaises(CallError) as error:
             self.daemon.create_volume("another", pool="lossy")
         self.assertIn("pool lossy is read-only: ", str(error.exception))

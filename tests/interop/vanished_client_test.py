@@ -160,8 +160,8 @@ class VanishedClientTest(unittest.TestCase):
             handle.connect_tcp("127.0.0.1", str(port))
             handle.pwrite(b"x" * 4096, 0)
             metrics = daemon.call("daemon.metrics")["text"]
-            self.assertIn("stoa_volume_handshakes_failed_total{pool=\"tank\",volume=\"v\"} "
-                          f"{len(clients)}", metrics)
+            self.assertRegex(metrics, "stoa_volume_handshakes_failed_total{pool=\"tank\",volume="
+                             f"\"v\",attachment=\".*\"}} {len(clients)}\n")
 
 
 if __name__ == "__main__":

@@ -63,13 +63,23 @@ void add_engine(Metrics& to, const std::string& pool, const pool::Counters& from
                from.checksum_errors);
 }
 
-void add_server(Metrics& to, const std::string& pool, const std::string& volume,
-                const nbd::Counters& from) {
+// As requests name it.
+std::string name_of(const Result<pool::Pool*>& pool, const Uuid& object) {
+    if (!pool.ok()) return object.to_string();
+    if (const auto volume = (*pool)->volume(object); volume.ok()) return volume->name;
+    const auto snapshot = (*pool)->snapshot_info(object);
+    if (!snapshot.ok()) return object.to_string();
+    const auto volume = (*pool)->volume(snapshot->volume);
+    return volume.ok() ? fmt::format("{}@{}", volume->name, snapshot->name) : snapshot->name;
+}
+
+// `of`: the attachment, which no other has.
+void add_server(Metrics& to, const Metrics::Labels& of, const nbd::Counters& from) {
     for (size_t i = 0; i < kCommandNames.size(); ++i) {
         if (static_cast<nbd::Command>(i) == nbd::Command::disconnect) continue;
         const nbd::Counters::Operations& operations = from.operations.at(i);
-        const Metrics::Labels labels = {
-            {"pool", pool}, {"volume", volume}, {"operation", std::string(kCommandNames.at(i))}};
+        Metrics::Labels labels = of;
+        labels.emplace_back("operation", kCommandNames.at(i));
         to.counter("stoa_volume_bytes_total", "Bytes of requests that succeeded", labels,
                    operations.bytes);
         to.counter("stoa_volume_errors_total", "Requests that failed", labels, operations.errors);
@@ -77,15 +87,14 @@ void add_server(Metrics& to, const std::string& pool, const std::string& volume,
                      "From a request's arrival to its answer, of those that succeeded", labels,
                      operations.latency);
     }
-    const Metrics::Labels labels = {{"pool", pool}, {"volume", volume}};
-    to.gauge("stoa_volume_requests_in_flight", "Requests being served", labels,
+    to.gauge("stoa_volume_requests_in_flight", "Requests being served", of,
              static_cast<double>(from.in_flight));
-    to.gauge("stoa_volume_connections", "Clients", labels, static_cast<double>(from.connections));
-    to.counter("stoa_volume_connections_total", "Clients that connected", labels,
+    to.gauge("stoa_volume_connections", "Clients", of, static_cast<double>(from.connections));
+    to.counter("stoa_volume_connections_total", "Clients that connected", of,
                from.connections_total);
-    to.counter("stoa_volume_handshakes_failed_total", "Clients that got no export", labels,
+    to.counter("stoa_volume_handshakes_failed_total", "Clients that got no export", of,
                from.handshakes_failed);
-    to.counter("stoa_volume_connections_refused_total", "Clients beyond the limits", labels,
+    to.counter("stoa_volume_connections_refused_total", "Clients beyond the limits", of,
                from.refused);
 }
 
@@ -200,7 +209,11 @@ io::Task<Result<rpc::Text>> Service::daemon_metrics(rpc::Nothing /*request*/) {
                       {{"origin", origin.uuid.to_string()}}, origin.connected ? 1 : 0);
     }
     attachments_.visit([&](const AttachmentRecord& record, const nbd::Server& server) {
-        add_server(metrics, pools_.name(record.pool), record.export_name, server.counters());
+        add_server(metrics,
+                   {{"pool", pools_.name(record.pool)},
+                    {"volume", name_of(pools_.get(record.pool), record.object)},
+                    {"attachment", record.uuid.to_string()}},
+                   server.counters());
     });
     co_return rpc::Text{metrics.text()};
 }
