@@ -1,6 +1,7 @@
 #include "dataplane/io/shared_memory.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,12 +51,20 @@ Result<FileDescriptor> open_file(const std::string& path) {
     return file;
 }
 
-// The size of the file; an error for anything that is not a regular file.
+// The size of the file; an error for anything that is not a regular file of our own.
 Result<uint64_t> size_of(const FileDescriptor& file, const std::string& path) {
     struct stat status{};
     if (fstat(file.get(), &status) != 0) return failed(path, "look at it");
     if (!S_ISREG(status.st_mode)) {
         return Error(ErrorCode::io, "shared memory " + path + ": is not a regular file");
+    }
+    if (status.st_uid != geteuid() || (status.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return Error(
+            ErrorCode::io,
+            fmt::format("shared memory {}: belongs to uid {} with mode {:o}: somebody else "
+                        "may have changed it; it must belong to uid {}, and nobody else "
+                        "may write it",
+                        path, status.st_uid, status.st_mode & 07777U, geteuid()));
     }
     return static_cast<uint64_t>(status.st_size);
 }

@@ -19,7 +19,7 @@ public:
 };
 
 // Opens or creates the file (mode 0600) and maps it. A file of another size is replaced by a
-// zeroed one of `size_bytes`. Errors: no_space, io.
+// zeroed one of `size_bytes`. Errors: no_space; io (also: somebody else may have written it).
 Result<std::unique_ptr<SharedMemory>> open_shared_memory(const std::string& path,
                                                          size_t size_bytes);
 

@@ -74,6 +74,23 @@ TEST(SharedMemory, names_the_path_and_the_reason_when_it_cannot) {
     EXPECT_FALSE(std::filesystem::exists(directory.file("elsewhere")));
 }
 
+TEST(SharedMemory, what_others_may_write_is_not_taken) {
+    const TestDirectory directory;
+    const std::string path = directory.file("ring");
+    ASSERT_TRUE(open_shared_memory(path, kBytes).ok());
+    for (const mode_t mode : {0620U, 0602U}) {
+        ASSERT_EQ(chmod(path.c_str(), mode), 0);
+        auto memory = open_shared_memory(path, kBytes);
+        ASSERT_FALSE(memory.ok());
+        EXPECT_TRUE(memory.error().message().contains("somebody else"));
+    }
+    ASSERT_EQ(chmod(path.c_str(), 0600), 0);
+    EXPECT_TRUE(open_shared_memory(path, kBytes).ok());
+    if (geteuid() != 0) GTEST_SKIP() << "only root gives files away";
+    ASSERT_EQ(chown(path.c_str(), 12345, 12345), 0);
+    EXPECT_FALSE(open_shared_memory(path, kBytes).ok());
+}
+
 TEST(SharedMemory, memory_that_the_file_system_lacks_is_an_error_at_opening) {
     const TestDirectory directory;
     auto memory = open_shared_memory(directory.file("ring"), size_t{1} << 45);

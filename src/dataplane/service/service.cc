@@ -38,8 +38,10 @@ Result<std::string> choose_runtime(const std::string& wanted, const std::string&
         const std::string parent = base.substr(0, base.rfind('/'));
         if (parent.empty() || !io::is_on_tmpfs(parent)) continue;
         const std::string path = fmt::format("{}/{}", base, instance);
-        TRY(io::make_directories(path));
+        // In one of others nothing is made.
+        TRY(io::make_directories(base));
         TRY(io::check_private_directory(base));
+        TRY(io::make_directories(path));
         TRY(io::check_private_directory(path));
         return path;
     }
