@@ -39,8 +39,12 @@ class AttachmentTest(unittest.TestCase):
             path = daemon.file("v.sock")
             os.symlink(daemon.root, daemon.file("link"))
             attach = {"pool": "tank", "object": "w"}
-            for taken in [f"{daemon.root}/link/v.sock", f"{daemon.root}/blockd/control.socket",
-                          f"{other.root}/blockd/control.socket"]:
+            for own in [f"{daemon.root}/blockd/control.socket", f"{daemon.root}/blockd/new",
+                        f"{daemon.root}/link/blockd/new", f"{daemon.runtime}/new"]:
+                self.assertIn("own directory",
+                              self.refused("invalid_argument", daemon, "attachment.create",
+                                           listen=f"unix:{own}", **attach))
+            for taken in [f"{daemon.root}/link/v.sock", f"{other.root}/blockd/control.socket"]:
                 self.assertIn("listens", self.refused("in_use", daemon, "attachment.create",
                                                       listen=f"unix:{taken}", **attach))
             for odd in [path.replace("/v.", "//v."), path.replace("/v.", "/./v."), "relative.sock"]:
@@ -59,6 +63,24 @@ class AttachmentTest(unittest.TestCase):
             served = daemon.call("attachment.create", listen=f"unix:{longest}", **attach)
             self.assertEqual(connected(served["uri"]).pread(4096, 0), bytes(4096))
             self.assertEqual(pathlib.Path(longest + "~").read_text(), "mine")
+
+    def test_relative_paths_are_refused(self):
+        with Daemon() as daemon:
+            daemon.serve()
+            tls = {"certificate_file": "/c", "key_file": "/k"}
+            serve = {"pool": "tank", "object": "v", "read_only": True, "listen": "tcp:127.0.0.1:0"}
+            for method, params in [
+                    ("pool.create", {"name": "p", "devices": [{"path": "d", "create_bytes": GIB}]}),
+                    ("pool.open", {"devices": ["d"]}),
+                    ("pool.add_device", {"pool": "tank", "device": {"path": "d"}}),
+                    ("origin.create", {"address": "unix:o"}),
+                    ("origin.create", {"address": "unix:/o", "tls": {"authority_file": "a"}}),
+                    ("attachment.create", {"tls": {**tls, "certificate_file": "c"}, **serve}),
+                    ("attachment.create", {"tls": {**tls, "key_file": "k"}, **serve}),
+                    ("attachment.create", {"tls": {**tls, "client_authority_file": "a"},
+                                           **serve})]:
+                self.assertIn("absolute path",
+                              self.refused("invalid_argument", daemon, method, **params))
 
     def test_what_cannot_be_served_cuts_off_nobody(self):
         with Daemon() as daemon:

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "dataplane/service/objects.h"
+#include "dataplane/service/paths.h"
 
 namespace stoa::service {
 
@@ -207,6 +208,11 @@ Result<AttachmentRecord> Attachments::record_of(const rpc::AttachmentCreate& req
     TRY_ASSIGN(const Uuid object, find_object(*pool, request.object));
     TRY_ASSIGN(const io::Address address, io::Address::parse(request.listen));
     TRY(check_listen(address, request));
+    if (request.tls) {
+        TRY(check_absolute("\"certificate_file\"", request.tls->certificate_file));
+        TRY(check_absolute("\"key_file\"", request.tls->key_file));
+        TRY(check_absolute_if_any("\"client_authority_file\"", request.tls->client_authority_file));
+    }
     AttachmentRecord record;
     record.uuid = request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
     record.pool = pool_uuid;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <utility>
 
 #include "dataplane/service/metrics.h"
@@ -121,7 +122,23 @@ void Service::add_daemon_methods() {
 }
 
 io::Task<Result<rpc::AttachmentStatus>> Service::attachment_create(rpc::AttachmentCreate request) {
-    return attachments_.create(std::move(request));
+    CO_TRY(check_not_own(request.listen));
+    co_return co_await attachments_.create(std::move(request));
+}
+
+// What the daemon itself keeps there would be in the way, or replaced.
+Result<void> Service::check_not_own(const std::string& listen) const {
+    TRY_ASSIGN(const io::Address address, io::Address::parse(listen));
+    if (address.path.empty()) return {};
+    const auto parent = std::filesystem::path(address.path).parent_path();
+    for (const std::string& own : {options_.root + "/blockd", pools_.ring_directory()}) {
+        std::error_code failed;
+        if (!std::filesystem::equivalent(parent, own, failed) || failed) continue;
+        return Error(ErrorCode::invalid_argument,
+                     fmt::format("{}: {} is the daemon's own directory; choose another one",
+                                 address.to_string(), own));
+    }
+    return {};
 }
 
 io::Task<Result<rpc::Nothing>> Service::attachment_delete(rpc::AttachmentRef request) {

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "dataplane/service/paths.h"
+
 namespace stoa::service {
 
 namespace {
@@ -21,6 +23,14 @@ Result<std::unique_ptr<io::TlsContext>> tls_of(const OriginRecord& record) {
     return io::TlsContext::client({record.tls->authority_file, record.tls->fingerprint,
                                    record.tls->host, record.tls->certificate_file,
                                    record.tls->key_file});
+}
+
+Result<void> check_paths(const io::Address& address, const rpc::OriginCreate& request) {
+    TRY(check_absolute_if_any("the socket in \"address\"", address.path));
+    if (!request.tls) return {};
+    TRY(check_absolute_if_any("\"authority_file\"", request.tls->authority_file));
+    TRY(check_absolute_if_any("\"certificate_file\"", request.tls->certificate_file));
+    return check_absolute_if_any("\"key_file\"", request.tls->key_file);
 }
 
 }  // namespace
@@ -174,6 +184,7 @@ io::Task<Result<rpc::OriginStatus>> Origins::create(rpc::OriginCreate request) {
     const io::Mutex::Guard guard = co_await changing_.lock();
     if (stopping_) co_return Error(ErrorCode::cancelled, "the daemon is stopping");
     CO_TRY_ASSIGN(const io::Address address, io::Address::parse(request.address));
+    CO_TRY(check_paths(address, request));
     OriginRecord record;
     record.uuid = request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
     record.address = address.to_string();

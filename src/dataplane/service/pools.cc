@@ -12,6 +12,7 @@
 #include "dataplane/io/lock_holder.h"
 #include "dataplane/io/run_in_thread.h"
 #include "dataplane/io/small_file.h"
+#include "dataplane/service/paths.h"
 
 namespace stoa::service {
 
@@ -422,6 +423,9 @@ io::Task<Result<void>> Pools::remember_open(PoolRecord record, std::unique_ptr<O
 }
 
 io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
+    for (const rpc::DeviceSpec& device : request.devices) {
+        CO_TRY(check_absolute("\"path\" of a device", device.path));
+    }
     CO_TRY(check_name(request.name));
     if (request.uuid && request.uuid->is_nil()) {
         co_return Error(ErrorCode::invalid_argument, "\"uuid\" must not be the nil UUID");
@@ -453,6 +457,9 @@ io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
 }
 
 io::Task<Result<Uuid>> Pools::open(rpc::PoolOpen request) {
+    for (const std::string& path : request.devices) {
+        CO_TRY(check_absolute("each of \"devices\"", path));
+    }
     PoolRecord record;
     record.devices = request.devices;
     record.accept_missing_devices = request.accept_missing_devices;
@@ -531,6 +538,7 @@ io::Task<Result<void>> Pools::finish_close(Uuid uuid) {
 }
 
 io::Task<Result<void>> Pools::add_device(Uuid uuid, rpc::PoolAddDevice request) {
+    CO_TRY(check_absolute("\"path\" of a device", request.device.path));
     CO_TRY_ASSIGN([[maybe_unused]] const PoolUse open, use(uuid));
     bool& changing = entries_.at(uuid).changing;
     if (changing) {

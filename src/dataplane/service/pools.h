@@ -75,6 +75,7 @@ public:
     [[nodiscard]] Result<PoolUse> use(const Uuid& uuid);
     [[nodiscard]] rpc::PoolStatus status(const Uuid& uuid) const;
     [[nodiscard]] std::vector<Uuid> list() const;
+    [[nodiscard]] const std::string& ring_directory() const { return ring_directory_; }
     // For messages.
     [[nodiscard]] std::string name(const Uuid& uuid) const;
 

@@ -99,6 +99,8 @@ private:
     io::Task<Result<rpc::OriginStatus>> origin_get(rpc::OriginRef request);
     io::Task<Result<rpc::OriginList>> origin_list(rpc::Nothing request);
     io::Task<Result<rpc::AttachmentStatus>> attachment_create(rpc::AttachmentCreate request);
+    // Errors: invalid_argument.
+    [[nodiscard]] Result<void> check_not_own(const std::string& listen) const;
     io::Task<Result<rpc::Nothing>> attachment_delete(rpc::AttachmentRef request);
     io::Task<Result<rpc::Nothing>> attachment_reload_tls(rpc::AttachmentRef request);
     io::Task<Result<rpc::AttachmentStatus>> attachment_get(rpc::AttachmentRef request);
