@@ -20,10 +20,7 @@ protected:
     // What the client gets for `lines`, having begun to read after `waits` of its calls were run.
     std::string answers(const std::string& lines, size_t waits) {
         auto [near, far] = io::MemoryStream::create(*reactor_, {});
-        const Method big = [this](Json) -> io::Task<Result<Json>> {
-            ++called_;
-            co_return Json(std::string(kAnswerBytes, 'x'));
-        };
+        const Method big = [this](const Json& /*params*/) { return answer_at_length(); };
         ControlSession session(*reactor_, [&big](std::string_view) { return &big; }, events_, *far);
         std::string seen;
         reactor_->run([](ControlSessionTest& test, ControlSession& served, io::Stream& client,
@@ -45,6 +42,11 @@ protected:
             co_await group.join();
         }(*this, session, *near, lines, waits, seen));
         return seen;
+    }
+
+    io::Task<Result<Json>> answer_at_length() {
+        ++called_;
+        co_return Json(std::string(kAnswerBytes, 'x'));
     }
 
     const std::unique_ptr<io::Reactor> reactor_ = *io::Reactor::create();
