@@ -64,6 +64,9 @@ struct Core {
 
     Superblock superblock;   // the newest durable one
     uint64_t newest_generation = 0;  // found on the devices, usable or not
+    // Of superblocks of that one's generation that were found beside it: openings that were cut
+    // short, each before its superblock was on all devices.
+    std::vector<Uuid> cut_short_owners;
     Object object_tree;      // its root is the object tree as of that superblock
     TreeWriter object_writer;
     Epoch epoch = 1;         // births from now on

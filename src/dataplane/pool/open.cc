@@ -365,6 +365,11 @@ io::Task<Result<std::unique_ptr<Core>>> open_core(io::Executor& executor,
                 continue;
             }
             core->newest_generation = candidates.front().superblock.generation;
+            for (const Candidate& beside : candidates) {
+                if (beside.superblock.generation == superblock.generation) {
+                    core->cut_short_owners.push_back(beside.superblock.owner);
+                }
+            }
             if (superblock.generation != core->newest_generation) fall_back(*core, last);
             CO_TRY(co_await recover(*core));
             if (core->writable()) CO_TRY(co_await resynchronize(*core));

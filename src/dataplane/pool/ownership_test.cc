@@ -62,6 +62,24 @@ TEST_F(OwnershipTest, its_own_generation_with_another_token_stops_it) {
     expect_that_it_stops(volume);
 }
 
+// Two openings in a row that were each cut short before their superblock was everywhere.
+TEST_F(OwnershipTest, two_that_never_got_it_are_no_strangers) {
+    create();
+    make_volume("db");
+    close();
+    const HostileImage image(disk_->image());
+    Block block;
+    image.read(image.superblock_places()[1], block);
+    Superblock other = *decode_superblock(block);
+    other.owner = Uuid::from_random(8, 9);
+    encode_superblock(other, block);
+    disk_->damage(image.superblock_places()[1] * kBlockBytes, block);
+    open();
+    EXPECT_FALSE(pool_->info().read_only) << pool_->info().read_only_reason;
+    write(attach(*pool_->find_volume("db")), 0, filled(4096, 1));
+    EXPECT_TRUE(simulator_.run(pool_->checkpoint()).ok());
+}
+
 TEST_F(OwnershipTest, who_opens_by_force_makes_the_first_one_stop) {
     create();
     block::Volume* volume = attach(make_volume("db"));

@@ -2,6 +2,7 @@
 // Crashes and faults in all combinations: tests/sim/.
 #include "dataplane/io/sync.h"
 #include "dataplane/pool/test_fixture.h"
+#include "dataplane/pool/test_hostile_image.h"
 
 namespace stoa::pool {
 namespace {
@@ -149,36 +150,57 @@ TEST_F(PoolTest, a_full_pool_holds_writes_until_space_appears) {
 
 // A checkpoint waits while a commit fails: it must not put the same records into the journal again,
 // or the next recovery finds every block allocated twice and refuses the pool.
-TEST_F(PoolTest, a_failed_commit_is_not_repeated) {
+class FailedCommitTest : public PoolTest {
+protected:
+    void is_not_repeated_after(const io::sim::Fault& fault) {
+        block::Volume* volume = attach(make_volume("v"));
+        write(volume, 0, filled(16384, 1));
+        const io::sim::FaultId id = disk_->add_fault(fault);
+        struct Step {
+            static io::Task<void> run(io::Task<Result<void>> task) {
+                const Result<void> result = co_await std::move(task);
+                EXPECT_FALSE(result.ok());
+            }
+        };
+        io::TaskGroup group(simulator_);
+        group.spawn(Step::run(volume->flush()));
+        group.spawn(Step::run(pool_->checkpoint()));
+        simulator_.run(group.join());
+        simulator_.run_for(1'000'000'000);
+        EXPECT_EQ(disk_->struck(id), 1U);
+        EXPECT_TRUE(pool_->info().read_only);
+        // The process dies with it; the device keeps what it was given.
+        io::sim::Medium medium = disk_->process_crash(1);
+        disk_->kill();
+        static_cast<void>(simulator_.run(pool_->close()));
+        pool_.reset();
+        fresh_disk(std::move(medium));
+        open();
+        ASSERT_TRUE(pool_);
+        EXPECT_FALSE(pool_->info().read_only);
+        volume = attach(*pool_->find_volume("v"));
+        EXPECT_EQ(read(volume, 0, 16384), filled(16384, 1));
+    }
+};
+
+TEST_F(FailedCommitTest, is_not_repeated_when_its_flush_failed) {
     create();
-    block::Volume* volume = attach(make_volume("v"));
-    write(volume, 0, filled(16384, 1));
     io::sim::Fault fault;
     fault.op = io::DeviceOp::flush;
     fault.count = 1;
-    disk_->add_fault(fault);
-    struct Step {
-        static io::Task<void> run(io::Task<Result<void>> task) {
-            const Result<void> result = co_await std::move(task);
-            EXPECT_FALSE(result.ok());
-        }
-    };
-    io::TaskGroup group(simulator_);
-    group.spawn(Step::run(volume->flush()));
-    group.spawn(Step::run(pool_->checkpoint()));
-    simulator_.run(group.join());
-    simulator_.run_for(1'000'000'000);
-    EXPECT_TRUE(pool_->info().read_only);
-    // The process dies with it; the device keeps what it was given.
-    io::sim::Medium medium = disk_->process_crash(1);
-    disk_->kill();
-    static_cast<void>(simulator_.run(pool_->close()));
-    pool_.reset();
-    fresh_disk(std::move(medium));
-    open();
-    ASSERT_TRUE(pool_);
-    volume = attach(*pool_->find_volume("v"));
-    EXPECT_EQ(read(volume, 0, 16384), filled(16384, 1));
+    is_not_repeated_after(fault);
+}
+
+// The other copy was written.
+TEST_F(FailedCommitTest, is_not_repeated_when_one_copy_could_not_be_written) {
+    create();
+    const hostile::HostileImage image(disk_->image());
+    io::sim::Fault fault;
+    fault.op = io::DeviceOp::write;
+    fault.offset_bytes = image.journal_places(0)[1] * kBlockBytes;
+    fault.length_bytes = 64 * kBlockBytes;
+    fault.count = 1;
+    is_not_repeated_after(fault);
 }
 
 TEST_F(PoolTest, a_whole_write_of_zeros_goes_through_in_a_full_pool) {
