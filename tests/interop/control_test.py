@@ -73,6 +73,101 @@ class ControlTest(unittest.TestCase):
         self.assertEqual(one, two)
         self.assertEqual(len(self.daemon.call("volume.list", pool="tank")["volumes"]), 1)
 
+    def refused(self, code, method, **params):
+        with self.assertRaises(CallError) as error:
+            self.daemon.call(method, **params)
+        self.assertEqual(error.exception.code, code, error.exception)
+
+    def test_asked_twice_with_its_uuid_a_pool_is_made_once(self):
+        call = self.daemon.call
+        ask = {"name": "tank", "uuid": "01900000-0000-7000-8000-0000000000ab",
+               "devices": [{"path": self.daemon.file("a.img"), "create_bytes": GIB}]}
+        one = call("pool.create", **ask)
+        self.daemon.create_volume()
+        for end in [None, self.daemon.kill]:
+            if end:
+                end()
+                self.daemon.start()
+                self.daemon.wait_open("tank")
+            two = call("pool.create", **ask)
+            self.assertEqual((one["uuid"], one["name"], one["devices"]),
+                             (two["uuid"], two["name"], two["devices"]))
+            self.assertEqual(len(call("volume.list", pool="tank")["volumes"]), 1)
+        self.refused("already_exists", "pool.create", **(ask | {"name": "tonk"}))
+        self.refused("already_exists", "pool.create", **(ask | {
+            "devices": [{"path": self.daemon.file("b.img"), "create_bytes": GIB}]}))
+        self.refused("already_exists", "pool.create", **(ask | {
+            "uuid": "01900000-0000-7000-8000-0000000000ac"}))
+        self.assertFalse(os.path.exists(self.daemon.file("b.img")))
+
+    def test_a_pool_whose_creation_was_cut_short_is_made_with_force(self):
+        for number, size in enumerate([0, 256 * MIB]):
+            path = self.daemon.file(f"{number}.img")
+            with open(path, "wb") as file:
+                file.truncate(size)
+            ask = {"name": f"tank{number}", "devices": [{"path": path, "create_bytes": 256 * MIB}]}
+            self.refused("already_exists", "pool.create", **ask)
+            self.assertEqual(os.stat(path).st_size, size)
+            call = self.daemon.call("pool.create", force=True, **ask)
+            self.assertEqual(call["state"], "open")
+            self.assertEqual(call["devices"][0]["size_bytes"], 256 * MIB)
+        # What is not what would have been made, or is in use, is left alone.
+        other = self.daemon.file("other")
+        with open(other, "wb") as file:
+            file.write(b"x" * 4096)
+        for path in [other, self.daemon.file("0.img")]:
+            with self.assertRaises(CallError):
+                self.daemon.call("pool.create", name="p", force=True,
+                                 devices=[{"path": path, "create_bytes": 256 * MIB}])
+            self.assertTrue(os.path.exists(path))
+        # Neither is a file taken away that was there before.
+        small = self.daemon.file("small.img")
+        with open(small, "wb") as file:
+            file.truncate(65536)
+        self.refused("no_space", "pool.create", name="p", force=True,
+                     devices=[{"path": small, "create_bytes": 65536}])
+        self.assertTrue(os.path.exists(small))
+
+    def test_a_pool_made_anew_takes_nothing_of_one_with_its_uuid(self):
+        ask = {"name": "tank", "uuid": "01900000-0000-7000-8000-0000000000ab", "force": True,
+               "devices": [{"path": self.daemon.file("tank.img"), "create_bytes": GIB}]}
+        self.daemon.call("pool.create", **ask)
+        self.daemon.create_volume()
+        self.daemon.kill()  # as one that was not remembered yet
+        state = json.loads((self.daemon.root / "blockd" / "state.json").read_text())
+        state["pools"] = []
+        (self.daemon.root / "blockd" / "state.json").write_text(json.dumps(state))
+        self.daemon.start()
+        self.daemon.call("pool.create", **ask)
+        self.assertEqual(self.daemon.call("volume.list", pool="tank")["volumes"], [])
+
+    def test_asked_twice_with_their_uuids_snapshots_and_clones_are_made_once(self):
+        call = self.daemon.call
+        self.daemon.create_pool()
+        self.daemon.create_volume("a")
+        self.daemon.create_volume("b")
+        uuids = [f"01900000-0000-7000-8000-00000000000{n}" for n in range(1, 6)]
+        specs = [{"volume": "a", "name": "s", "uuid": uuids[0]},
+                 {"volume": "b", "name": "s", "uuid": uuids[1]}]
+        for _ in range(2):
+            self.assertEqual(call("snapshot.create", pool="tank", snapshots=specs)["uuids"],
+                             uuids[:2])
+        self.assertEqual(len(call("snapshot.list", pool="tank")["snapshots"]), 2)
+        for wrong in [specs[:1] + [{"volume": "b", "name": "t", "uuid": uuids[2]}],
+                      [specs[0] | {"name": "t"}], [specs[0] | {"volume": "b"}],
+                      [{"volume": "a", "name": "s"}], [specs[0] | {"uuid": uuids[2]}]]:
+            self.refused("already_exists", "snapshot.create", pool="tank", snapshots=wrong)
+        clone = {"pool": "tank", "snapshot": "a@s", "name": "c", "uuid": uuids[3]}
+        made = call("snapshot.clone", **clone)
+        self.assertEqual(call("snapshot.clone", **clone), made)
+        self.assertEqual(call("snapshot.clone", **clone, size_bytes=64 * MIB), made)
+        for wrong in [{"name": "d"}, {"snapshot": "b@s"}, {"size_bytes": 128 * MIB},
+                      {"uuid": uuids[4]}]:
+            self.refused("already_exists", "snapshot.clone", **(clone | wrong))
+        # One that has snapshots of its own by now is still what it was.
+        call("snapshot.create", pool="tank", snapshots=[{"volume": "c", "name": "own"}])
+        self.assertEqual(call("snapshot.clone", **clone)["uuid"], uuids[3])
+
     def test_a_device_given_twice_is_named_at_once(self):
         path = self.daemon.file("one.img")
         os.symlink(path, self.daemon.file("link.img"))

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "dataplane/io/blkid/signatures.h"
@@ -26,6 +27,18 @@ std::vector<io::Device*> pointers(const std::vector<std::unique_ptr<io::DeviceFi
     list.reserve(devices.size());
     for (const auto& device : devices) list.push_back(device.get());
     return list;
+}
+
+// What a crash leaves of a file that is made: nothing in it yet, or all of its size.
+void reuse_unfinished(rpc::DeviceSpec& spec) {
+    if (spec.create_bytes == 0) return;
+    std::error_code failed;
+    const auto status = std::filesystem::symlink_status(spec.path, failed);
+    if (failed || !std::filesystem::is_regular_file(status)) return;
+    const uint64_t size = std::filesystem::file_size(spec.path, failed);
+    if (failed) return;
+    if (size == spec.create_bytes) spec.create_bytes = 0;
+    else if (size == 0) std::filesystem::remove(spec.path, failed);
 }
 
 rpc::Space space_of(const pool::SpaceInfo& from) {
@@ -143,16 +156,21 @@ io::Task<Result<std::unique_ptr<io::DeviceFile>>> Pools::open_device(
 }
 
 io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> Pools::open_devices(
-    std::vector<rpc::DeviceSpec> specs, bool read_only) {
+    std::vector<rpc::DeviceSpec>& specs, bool force) {
     std::vector<std::string> paths;
     for (const rpc::DeviceSpec& spec : specs) paths.push_back(spec.path);
     CO_TRY(co_await io::run_in_thread(reactor_, [&paths] { return io::check_distinct(paths); }));
+    if (force) {
+        co_await io::run_in_thread(reactor_, [&specs] {
+            for (rpc::DeviceSpec& spec : specs) reuse_unfinished(spec);
+            return true;
+        });
+    }
     std::vector<std::unique_ptr<io::DeviceFile>> devices;
     for (size_t i = 0; i < specs.size(); ++i) {
         io::DeviceFileOptions options;
         options.create = specs[i].create_bytes > 0;
         options.size_bytes = specs[i].create_bytes;
-        options.read_only = read_only;
         auto device = co_await open_device(specs[i].path, options);
         if (!device.ok()) {
             remove_created(specs, i);
@@ -355,6 +373,25 @@ Result<void> Pools::check_name(std::string_view name) const {
     return {};
 }
 
+Result<void> Pools::check_same(const Entry& known, const rpc::PoolCreate& request) {
+    const PoolRecord& record = known.record;
+    // It may have got devices since.
+    const bool same = record.name == request.name &&
+                      record.devices.size() >= request.devices.size() &&
+                      std::ranges::equal(std::span(record.devices).first(request.devices.size()),
+                                         request.devices, {}, {}, &rpc::DeviceSpec::path);
+    if (!same) {
+        return Error(ErrorCode::already_exists,
+                     fmt::format("pool {}: exists with another name or other devices",
+                                 record.uuid.to_string()));
+    }
+    if (known.busy) {
+        return Error(ErrorCode::busy,
+                     fmt::format("pool {}: is being created, opened or closed", record.name));
+    }
+    return {};
+}
+
 io::Task<Result<void>> Pools::remember(PoolRecord record) {
     auto& remembered = state_.state.pools;
     const Uuid uuid = record.uuid;
@@ -376,7 +413,7 @@ io::Task<Result<void>> Pools::remember(PoolRecord record) {
 // Remembered once it exists as a whole: what a crash leaves is an unfinished pool, which can be
 // created again with force.
 io::Task<Result<void>> Pools::make(Uuid uuid, rpc::PoolCreate request) {
-    CO_TRY_ASSIGN(auto devices, co_await open_devices(request.devices, false));
+    CO_TRY_ASSIGN(auto devices, co_await open_devices(request.devices, request.force));
     pool::CreateOptions options;
     options.name = request.name;
     options.uuid = uuid;
@@ -426,16 +463,16 @@ io::Task<Result<Uuid>> Pools::create(rpc::PoolCreate request) {
     for (const rpc::DeviceSpec& device : request.devices) {
         CO_TRY(check_absolute("\"path\" of a device", device.path));
     }
-    CO_TRY(check_name(request.name));
     if (request.uuid && request.uuid->is_nil()) {
         co_return Error(ErrorCode::invalid_argument, "\"uuid\" must not be the nil UUID");
     }
+    if (request.uuid && entries_.contains(*request.uuid)) {
+        CO_TRY(check_same(entries_.at(*request.uuid), request));
+        co_return *request.uuid;
+    }
+    CO_TRY(check_name(request.name));
     const Uuid uuid =
         request.uuid.value_or(Uuid::from_random(reactor_.random(), reactor_.random()));
-    if (entries_.contains(uuid)) {
-        co_return Error(ErrorCode::already_exists,
-                        fmt::format("pool {}: there already is", uuid.to_string()));
-    }
     Entry& entry = entries_[uuid];
     entry.busy = true;
     entry.error = "it is being created";
@@ -555,14 +592,15 @@ io::Task<Result<void>> Pools::change_devices(Uuid uuid, rpc::PoolAddDevice reque
     std::vector<std::string> paths = entries_.at(uuid).record.devices;
     paths.push_back(request.device.path);
     CO_TRY(co_await io::run_in_thread(reactor_, [&paths] { return io::check_distinct(paths); }));
-    CO_TRY_ASSIGN(auto devices, co_await open_devices({request.device}, false));
+    std::vector<rpc::DeviceSpec> specs{request.device};
+    CO_TRY_ASSIGN(auto devices, co_await open_devices(specs, request.force));
     // Remembered first: one that was not added is left out at the next start, and a pool with less
     // devices than it has is not opened.
     PoolRecord record = entries_.at(uuid).record;
     record.devices.push_back(request.device.path);
     auto remembered = co_await remember(record);
     if (!remembered.ok()) {
-        remove_created({request.device}, 1);
+        remove_created(specs, 1);
         co_return remembered;
     }
     io::blkid::Signatures signatures(reactor_);
@@ -571,7 +609,7 @@ io::Task<Result<void>> Pools::change_devices(Uuid uuid, rpc::PoolAddDevice reque
     if (!added.ok()) {
         // One that stays remembered must be there, or the pool is not opened any more.
         const auto forgotten = co_await remember(entry.record);
-        if (forgotten.ok()) remove_created({request.device}, 1);
+        if (forgotten.ok()) remove_created(specs, 1);
         co_return added;
     }
     entry.record = record;

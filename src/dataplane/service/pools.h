@@ -55,7 +55,8 @@ public:
     // No attempts to open from now on.
     void stop_trying() { stopping_ = true; }
 
-    // Errors: of the engine; already_exists (the name is taken).
+    // Asked again with the same UUID, name and devices it answers the same.
+    // Errors: of the engine; already_exists (the name is taken, or the UUID by another one).
     io::Task<Result<Uuid>> create(rpc::PoolCreate request);
     io::Task<Result<Uuid>> open(rpc::PoolOpen request);
     // Closes and forgets it, in two parts: after the first, at once, nobody new gets it; the second
@@ -103,8 +104,10 @@ private:
     io::Task<Result<std::unique_ptr<Open>>> open_record(PoolRecord record, bool accept_damaged);
     io::Task<Result<std::unique_ptr<io::DeviceFile>>> open_device(std::string path,
                                                                   io::DeviceFileOptions options);
+    // With `force` a file that is to be made may be there as an unfinished creation leaves it; then
+    // its create_bytes become 0.
     io::Task<Result<std::vector<std::unique_ptr<io::DeviceFile>>>> open_devices(
-        std::vector<rpc::DeviceSpec> specs, bool read_only);
+        std::vector<rpc::DeviceSpec>& specs, bool force);
     io::Task<Result<void>> make(Uuid uuid, rpc::PoolCreate request);
     // Errors: those of StateFile::save(); what was remembered before is remembered still.
     io::Task<Result<void>> remember(PoolRecord record);
@@ -112,6 +115,8 @@ private:
     // The same, of a pool that was just opened: it is closed if that fails.
     io::Task<Result<void>> remember_open(PoolRecord record, std::unique_ptr<Open>& open);
     [[nodiscard]] Result<void> check_name(std::string_view name) const;
+    // Errors: already_exists (it is another one), busy.
+    static Result<void> check_same(const Entry& known, const rpc::PoolCreate& request);
     [[nodiscard]] std::string ring_path(const Uuid& uuid) const;
     // The one that this host has of it since it was last opened; nullptr: none.
     [[nodiscard]] const RingRecord* known_ring(const Uuid& uuid) const;

@@ -1,10 +1,44 @@
 // Methods of snapshots.
+#include <algorithm>
 #include <utility>
 
 #include "dataplane/service/objects.h"
 #include "dataplane/service/service.h"
 
 namespace stoa::service {
+
+namespace {
+
+// What the caller asks for is there already, as he asked for it and with the UUIDs that he chose.
+// Asked after the engine has refused: then it is durable.
+bool are_there(const pool::Pool& pool, const std::vector<pool::SnapshotSpec>& specs) {
+    return std::ranges::all_of(specs, [&pool](const pool::SnapshotSpec& spec) {
+        const auto there = pool.snapshot_info(spec.uuid);
+        return there.ok() && !there->deleting && there->volume == spec.volume &&
+               there->name == spec.name;
+    });
+}
+
+// The snapshot that the volume was cloned from: behind those of its own.
+Uuid cloned_from(const pool::Pool& pool, const pool::VolumeInfo& volume) {
+    Uuid at = volume.parent;
+    while (true) {
+        const auto snapshot = pool.snapshot_info(at);
+        if (!snapshot.ok() || snapshot->volume != volume.uuid) return at;
+        at = snapshot->parent;
+    }
+}
+
+bool is_there(const pool::Pool& pool, const Uuid& snapshot, const pool::VolumeSpec& spec) {
+    const auto there = pool.volume(spec.uuid);
+    const auto parent = pool.snapshot_info(snapshot);
+    if (!there.ok() || !parent.ok()) return false;
+    const uint64_t size = spec.size_bytes == 0 ? parent->size_bytes : spec.size_bytes;
+    return !there->deleting && there->name == spec.name && cloned_from(pool, *there) == snapshot &&
+           there->size_bytes == size;
+}
+
+}  // namespace
 
 void Service::add_snapshot_methods() {
     add("snapshot.create", &Service::snapshot_create);
@@ -21,8 +55,15 @@ io::Task<Result<rpc::SnapshotCreated>> Service::snapshot_create(rpc::SnapshotCre
         CO_TRY_ASSIGN(const Uuid volume, find_volume(*pool, wanted.volume));
         specs.push_back({volume, wanted.name, wanted.uuid.value_or(Uuid{})});
     }
-    CO_TRY_ASSIGN(auto uuids, co_await pool->snapshot(std::move(specs)));
-    co_return rpc::SnapshotCreated{std::move(uuids)};
+    auto uuids = co_await pool->snapshot(specs);
+    if (!uuids.ok()) {
+        if (uuids.error().code() != ErrorCode::already_exists || !are_there(*pool, specs)) {
+            co_return uuids.take_error();
+        }
+        uuids = std::vector<Uuid>();
+        for (const pool::SnapshotSpec& spec : specs) uuids->push_back(spec.uuid);
+    }
+    co_return rpc::SnapshotCreated{*std::move(uuids)};
 }
 
 io::Task<Result<rpc::SnapshotStatus>> Service::snapshot_get(rpc::SnapshotRef request) {
@@ -60,8 +101,14 @@ io::Task<Result<rpc::VolumeStatus>> Service::snapshot_clone(rpc::SnapshotClone r
     spec.uuid = request.uuid.value_or(Uuid{});
     spec.size_bytes = request.size_bytes;
     spec.tags = bytes_of(request.tags);
-    CO_TRY_ASSIGN(const Uuid uuid, co_await pool->clone(snapshot, std::move(spec)));
-    co_return status_of(*pool, uuid);
+    auto uuid = co_await pool->clone(snapshot, spec);
+    if (!uuid.ok()) {
+        if (uuid.error().code() != ErrorCode::already_exists || !is_there(*pool, snapshot, spec)) {
+            co_return uuid.take_error();
+        }
+        uuid = spec.uuid;
+    }
+    co_return status_of(*pool, *uuid);
 }
 
 }  // namespace stoa::service
