@@ -67,41 +67,41 @@ struct Core {
     // Of superblocks of that one's generation that were found beside it: openings that were cut
     // short, each before its superblock was on all devices.
     std::vector<Uuid> cut_short_owners;
-    Object object_tree;      // its root is the object tree as of that superblock
+    Object object_tree;  // its root is the object tree as of that superblock
     TreeWriter object_writer;
-    Epoch epoch = 1;         // births from now on
+    Epoch epoch = 1;  // births from now on
     ObjectId next_object = 1;
     Uuid owner;
 
     // ---- commits (commit.cc)
     uint64_t durable_sequence = 0;  // records up to here are in a durable commit
-    uint64_t wanted_sequence = 0;   // somebody waits for this one
+    uint64_t wanted_sequence = 0;  // somebody waits for this one
     uint64_t committed_position = 0;  // in the log
     // In the journal, flushed or not: at most one commit beyond the durable one.
     uint64_t appended_sequence = 0;
     uint64_t appended_position = 0;
-    uint64_t appended_proven = 0;   // what the last appended commit says
-    uint32_t lone_records = 0;      // how many times in a row a flush found one new record
+    uint64_t appended_proven = 0;  // what the last appended commit says
+    uint32_t lone_records = 0;  // how many times in a row a flush found one new record
     uint64_t durable_commit = 0;
-    uint64_t proven_commit = 0;     // as written to the device
-    uint64_t data_since_commit = 0; // bytes
+    uint64_t proven_commit = 0;  // as written to the device
+    uint64_t data_since_commit = 0;  // bytes
     io::Condition commit_wanted;
     io::Condition commit_done;
-    io::Mutex commit_lock;          // one commit in flight
+    io::Mutex commit_lock;  // one commit in flight
     std::vector<std::byte> commit_payload;  // its records; kept, since fresh memory is slow
 
     // ---- checkpoints (checkpoint.cc)
     bool checkpoint_wanted = false;
-    io::Mutex checkpoint_lock;      // one checkpoint, or other superblock write, at a time
+    io::Mutex checkpoint_lock;  // one checkpoint, or other superblock write, at a time
     uint64_t checkpoints_done = 0;
-    uint64_t freezes = 1;           // numbers the checkpoints' freezes
-    uint64_t durable_freeze = 1;    // of the newest durable checkpoint
+    uint64_t freezes = 1;  // numbers the checkpoints' freezes
+    uint64_t durable_freeze = 1;  // of the newest durable checkpoint
     uint64_t records_since_checkpoint = 0;
-    uint64_t dirty_limit = 0;       // nodes
-    uint32_t held = 0;              // writers that wait for space
-    io::Condition held_changed;     // it became more than none
+    uint64_t dirty_limit = 0;  // nodes
+    uint32_t held = 0;  // writers that wait for space
+    io::Condition held_changed;  // it became more than none
     io::Condition checkpoint_signal;
-    io::Condition room;             // log, journal, cache or space became free
+    io::Condition room;  // log, journal, cache or space became free
     ReaderEras readers;
     io::Condition readers_left;
     std::vector<CheckedSlot> tables;  // region table blocks as of the superblock
@@ -109,17 +109,17 @@ struct Core {
     // ---- life
     bool closing = false;
     bool background_stopped = false;
-    std::optional<Error> failure;   // read-only since
+    std::optional<Error> failure;  // read-only since
     std::string read_only_reason;
-    bool objects_lost = false;      // parents and volumes of others may be among them; read-only
-    io::TaskGroup workers;     // reclaim, proofs, idleness: stopped first
+    bool objects_lost = false;  // parents and volumes of others may be among them; read-only
+    io::TaskGroup workers;  // reclaim, proofs, idleness: stopped first
     io::TaskGroup background;  // commits and checkpoints, which the workers need
-    io::Mutex structure_lock;       // one structural change at a time
-    io::Condition work;             // background work made progress (settle() waits)
-    io::Condition reclaim_signal;   // something for the reclaimer
+    io::Mutex structure_lock;  // one structural change at a time
+    io::Condition work;  // background work made progress (settle() waits)
+    io::Condition reclaim_signal;  // something for the reclaimer
     std::optional<Error> background_error;
-    uint32_t holds = 0;             // of all objects
-    bool mark_clean = false;        // the next checkpoint is the last one
+    uint32_t holds = 0;  // of all objects
+    bool mark_clean = false;  // the next checkpoint is the last one
     std::vector<std::unique_ptr<VolumeHandle>> handles;
     Counters counters;
 
