@@ -19,12 +19,22 @@ function(stoa_find_system name header library)
 endfunction()
 
 stoa_find_system(boost_json boost/json.hpp boost_json)
+# Its code is compiled once, in src/controlplane/async.
+find_path(STOA_boost_asio_INCLUDE boost/asio/awaitable.hpp REQUIRED)
+add_library(stoa_system_boost_asio INTERFACE IMPORTED GLOBAL)
+target_include_directories(stoa_system_boost_asio SYSTEM INTERFACE "${STOA_boost_asio_INCLUDE}")
+target_compile_definitions(stoa_system_boost_asio INTERFACE BOOST_ASIO_SEPARATE_COMPILATION
+                                                            BOOST_ASIO_NO_DEPRECATED)
+target_link_libraries(stoa_system_boost_asio INTERFACE Threads::Threads)
+stoa_find_system(sqlite3 sqlite3.h sqlite3)
 stoa_find_system(isal isa-l/crc.h isal)
 stoa_find_system(liburing liburing.h uring)
 stoa_find_system(libblkid blkid/blkid.h blkid)
 
 set(STOA_TARGET_fmt fmt::fmt)
 set(STOA_TARGET_boost_json stoa_system_boost_json)
+set(STOA_TARGET_boost_asio stoa_system_boost_asio)
+set(STOA_TARGET_sqlite3 stoa_system_sqlite3)
 set(STOA_TARGET_isal stoa_system_isal)
 set(STOA_TARGET_liburing stoa_system_liburing)
 set(STOA_TARGET_libblkid stoa_system_libblkid)

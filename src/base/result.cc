@@ -17,6 +17,10 @@ std::string_view to_string(ErrorCode code) {
         case ErrorCode::busy: return "busy";
         case ErrorCode::cancelled: return "cancelled";
         case ErrorCode::needs_full: return "full copy needed";
+        case ErrorCode::conflict: return "changed meanwhile";
+        case ErrorCode::gone: return "gone";
+        case ErrorCode::timeout: return "timeout";
+        case ErrorCode::denied: return "denied";
     }
     return "unknown";
 }

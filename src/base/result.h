@@ -26,6 +26,10 @@ enum class ErrorCode : uint8_t {
     busy,              // owned by another process, or by a running task
     cancelled,         // given up because of a close, a disconnect or a request to stop
     needs_full,        // a difference cannot be computed; the caller must copy everything
+    conflict,          // it was changed meanwhile; look again and repeat
+    gone,              // what was to be continued is forgotten; begin anew
+    timeout,           // no answer in time; it may have been done or not
+    denied,            // who asks may not
 };
 
 std::string_view to_string(ErrorCode code);

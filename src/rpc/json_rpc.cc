@@ -34,6 +34,10 @@ constexpr std::array kCodeWords = {
     CodeWord{ErrorCode::busy, "busy"},
     CodeWord{ErrorCode::cancelled, "cancelled"},
     CodeWord{ErrorCode::needs_full, "needs_full"},
+    CodeWord{ErrorCode::conflict, "conflict"},
+    CodeWord{ErrorCode::gone, "gone"},
+    CodeWord{ErrorCode::timeout, "timeout"},
+    CodeWord{ErrorCode::denied, "denied"},
 };
 
 std::string_view word_of(ErrorCode code) {
