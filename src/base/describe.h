@@ -40,6 +40,7 @@ struct Field {
     T Owner::* member;
     std::string_view help;
     bool is_required;
+    bool is_secret = false;
 };
 
 // Missing is an error.
@@ -57,6 +58,13 @@ constexpr Field<Owner, T> optional(std::string_view name, T Owner::* member,
 
 template <class T>
 concept Described = requires { T::fields(); };
+
+// Text that is written and never shown: for_each_secret() finds it. Missing means empty.
+template <class Owner>
+constexpr Field<Owner, std::string> secret(std::string_view name, std::string Owner::* member,
+                                           std::string_view help) {
+    return {name, member, help, false, true};
+}
 
 // An enum's words, in the order of its values from 0 on; found by argument-dependent look-up:
 //     constexpr std::array<std::string_view, 2> enum_names(Access) { return {"read", "write"}; }
@@ -242,6 +250,35 @@ Result<void> from_json(const Json& from, T& into, std::string_view path) {
                           join(path, member.key())));
         }
         return {};
+    }
+}
+
+// Calls `visit(std::string&)` for each secret in a described struct and in what it holds.
+template <class T, class Visit>
+void for_each_secret(T& value, const Visit& visit) {
+    using namespace describe_detail;
+    using Plain = std::remove_const_t<T>;
+    if constexpr (Described<Plain>) {
+        std::apply(
+            [&](const auto&... field) {
+                const auto enter = [&](const auto& one) {
+                    auto& member = value.*one.member;
+                    if constexpr (std::same_as<std::remove_cvref_t<decltype(member)>,
+                                               std::string>) {
+                        if (one.is_secret) visit(member);
+                    } else {
+                        for_each_secret(member, visit);
+                    }
+                };
+                (enter(field), ...);
+            },
+            Plain::fields());
+    } else if constexpr (kIsOptional<Plain>) {
+        if (value) for_each_secret(*value, visit);
+    } else if constexpr (kIsVector<Plain>) {
+        for (auto& item : value) for_each_secret(item, visit);
+    } else if constexpr (kIsMap<Plain>) {
+        for (auto& [key, item] : value) for_each_secret(item, visit);
     }
 }
 

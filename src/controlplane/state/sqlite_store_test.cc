@@ -158,7 +158,7 @@ Schema schema_of(uint32_t version, bool fails = false) {
     for (uint32_t to = 2; to <= version; ++to) {
         schema.migrations.push_back(
             {to, "a test", [to, fails](sqlite::Database& database) {
-                 const auto done =
+                 auto done =
                      database.run(fmt::format("INSERT INTO entries VALUES ('/v{}', '', 0)", to));
                  if (fails && to == 3) return Result<void>(Error(ErrorCode::corrupt, "on purpose"));
                  return done;

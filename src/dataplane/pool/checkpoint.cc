@@ -204,11 +204,10 @@ io::Task<Result<void>> check_owner(Core& core) {
                 const Result<Superblock> found = decode_superblock(block.bytes());
                 if (!found.ok() || found->pool != core.superblock.pool) continue;
                 const bool newer = found->generation > generation;
-                const bool instead =
-                    found->generation == core.superblock.generation &&
-                    found->owner != core.superblock.owner &&
-                    std::ranges::find(core.cut_short_owners, found->owner) ==
-                        core.cut_short_owners.end();
+                const bool instead = found->generation == core.superblock.generation &&
+                                     found->owner != core.superblock.owner &&
+                                     std::ranges::find(core.cut_short_owners, found->owner) ==
+                                         core.cut_short_owners.end();
                 if (found->owner == core.owner || (!newer && !instead)) continue;
                 co_return Error(
                     ErrorCode::busy,
