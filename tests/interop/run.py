@@ -42,6 +42,10 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(2) as runners:
         for name, code, output, milliseconds in runners.map(run_one, names):
             if code == 0:
+                # What a test measured stands in indented lines.
+                for line in output.splitlines():
+                    if line.startswith("  "):
+                        print(line)
                 print(f"[       OK ] {name} ({milliseconds} ms)", flush=True)
             else:
                 failed += 1

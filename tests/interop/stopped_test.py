@@ -102,7 +102,7 @@ class StoppedTest(unittest.TestCase):
         begin = time.monotonic()
         handle.flush()
         self.assertEqual(len(handle.pread(MIB, 0)), MIB)
-        self.assertLess(time.monotonic() - begin, 1)
+        self.assertLess(time.monotonic() - begin, 5)  # what waits for it takes 10
         client.send_signal(signal.SIGCONT)
         output, _ = client.communicate(timeout=60)
         self.assertEqual(client.returncode, 0, output)
