@@ -6,8 +6,9 @@ and the server's CPU. Writes BUILD/../bench/pool.json: a list of {"suite", "case
 "metric", "stoa", "peer", "peer_name", "ratio"}, a ratio above 1 meaning that Stoa is better.
 
 Environment: STOA_BENCH_DIR (a disk; build/bench), STOA_BENCH_PAIRS (7), STOA_BENCH_SECONDS (2),
-STOA_BENCH_CASES (letters of "abcdef", and t for tmpfs), STOA_BENCH_WORKLOADS (parts of their names,
-between commas; all), STOA_BENCH_GIB (2: size of the volume).
+STOA_BENCH_CASES (letters of "abcdef", t for tmpfs, and s for a flush that takes 1 ms longer, which
+needs root), STOA_BENCH_WORKLOADS (parts of their names, between commas; all), STOA_BENCH_GIB (2: size
+of the volume).
 """
 
 import atexit
@@ -28,7 +29,7 @@ from daemon import GIB, MIB, Daemon, run  # noqa: E402
 
 PAIRS = int(os.environ.get("STOA_BENCH_PAIRS", "7"))
 SECONDS = float(os.environ.get("STOA_BENCH_SECONDS", "2"))
-CASES = os.environ.get("STOA_BENCH_CASES", "abcdeft")
+CASES = os.environ.get("STOA_BENCH_CASES", "abcdefts")
 SIZE = int(os.environ.get("STOA_BENCH_GIB", "2")) * GIB
 OUT = BUILD.parent / "bench"
 
@@ -65,6 +66,35 @@ def fill(uri):
         "--bs=1M", "--iodepth=4")
 
 
+def write_random(path, size):
+    """Not zeros: a virtual disk may not keep them."""
+    run("dd", "if=/dev/urandom", f"of={path}", "bs=4M", f"count={size // (4 * MIB)}", "conv=fsync")
+
+
+class SlowFlush:
+    """A file in memory whose flush takes 1 ms longer (slow_flush.py)."""
+
+    def __init__(self, name, size):
+        self.directory = pathlib.Path(f"/dev/shm/stoa-slow-{os.getpid()}-{name}")
+        self.directory.mkdir()
+        self.path = self.directory / "disk.img"
+        self.path.touch()
+        write_random(self.directory / "backing", size)
+        self.process = subprocess.Popen([sys.executable, ROOT / "bench" / "slow_flush.py",
+                                         self.directory / "backing", self.path, "1"])
+        atexit.register(self.close)
+        while self.path.stat().st_size == 0:
+            if self.process.poll() is not None:
+                raise RuntimeError("slow_flush.py ended")
+            time.sleep(0.01)
+
+    def close(self):
+        atexit.unregister(self.close)
+        self.process.terminate()
+        self.process.wait()
+        subprocess.run(["rm", "-rf", self.directory], check=True)
+
+
 def cpu_seconds(pid):
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -73,14 +103,13 @@ def cpu_seconds(pid):
 class Stoa:
     """The daemon on a pool file that is fully written before."""
 
-    def __init__(self, base, times=6):
+    def __init__(self, base, times=6, image=None):
         self.daemon = Daemon(base=base)
         self.daemon.__enter__()
-        image = self.daemon.file("tank.img")
-        # Not zeros: a virtual disk may not keep them.
-        run("dd", "if=/dev/urandom", f"of={image}", "bs=4M", f"count={times * SIZE // (4 * MIB)}",
-            "conv=fsync")
-        self.daemon.call("pool.create", name="tank", devices=[{"path": image}])
+        if image is None:
+            image = self.daemon.file("tank.img")
+            write_random(image, times * SIZE)
+        self.daemon.call("pool.create", name="tank", devices=[{"path": str(image)}])
         self.daemon.create_volume("v0", SIZE)
         self.pid = self.daemon.process.pid
         self.epoch = 0
@@ -133,31 +162,44 @@ class Stoa:
 class StorageDaemon:
     """qemu-storage-daemon with a raw file that is fully written before, or a qcow2 chain."""
 
-    def __init__(self, base, layers=0, internal=False, direct=True):
+    def __init__(self, base, layers=0, internal=False, direct=True, raw=None):
         self.directory = pathlib.Path(base) / f"peer-{time.monotonic_ns()}"
         self.directory.mkdir()
-        self.raw = self.directory / "disk.raw"
+        self.raw = raw or self.directory / "disk.raw"
         qcow2 = layers > 0 or internal
         self.path = self.directory / "disk.qcow2" if qcow2 else self.raw
         if qcow2:
             run("qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=falloc",
                 self.path, SIZE)
-        else:
-            run("dd", "if=/dev/urandom", f"of={self.raw}", "bs=4M", f"count={SIZE // (4 * MIB)}",
-                "conv=fsync")
+        elif raw is None:
+            write_random(self.raw, SIZE)
         self.cache = f"cache.direct={'on' if direct else 'off'},aio=io_uring"
         self.format = "qcow2" if qcow2 else "raw"
         self.serve()
         if qcow2:
             fill(self.uri)
             self.stop()
-            for i in range(layers):
-                top = self.directory / f"top{i}.qcow2"
-                run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self.path, top)
-                self.path = top
-            if internal:
-                run("qemu-img", "snapshot", "-c", "s", self.path)
+            self.bottom = self.path
+            self.layers, self.internal = layers, internal
+            self.take_snapshots()
             self.serve()
+
+    def take_snapshots(self):
+        self.path = self.bottom
+        for i in range(self.layers):
+            top = self.directory / f"top{i}.qcow2"
+            run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", self.path, top)
+            self.path = top
+        if self.internal:
+            run("qemu-img", "snapshot", "-c", "s", self.path)
+
+    def snapshot_again(self):
+        """As it was right after its snapshots; an internal one is taken anew."""
+        self.stop()
+        if self.internal:
+            run("qemu-img", "snapshot", "-d", "s", self.path)
+        self.take_snapshots()
+        self.serve()
 
     def serve(self):
         socket = self.directory / "socket"
@@ -212,10 +254,11 @@ class Table:
         OUT.mkdir(parents=True, exist_ok=True)
         (OUT / "pool.json").write_text(json.dumps(self.rows, indent=1) + "\n")
 
-    def compare(self, case, workload, stoa, peer, peer_name, pairs=PAIRS):
-        """A B A B."""
+    def compare(self, case, workload, stoa, peer, peer_name, prepare=lambda: None):
+        """A B A B; `prepare` before each pair."""
         ratios, rates, costs = [], ([], []), ([], [])
-        for _ in range(pairs):
+        for _ in range(PAIRS):
+            prepare()
             for side, server in enumerate((stoa, peer)):
                 before = cpu_seconds(server.pid)
                 rate, _ = fio(server.uri, WORKLOADS[workload])
@@ -262,10 +305,16 @@ def derived(table, base, stoa, cases):
         for options, name in [({"layers": 1}, "qsd qcow2 external"),
                               ({"internal": True}, "qsd qcow2 internal")]:
             if "4k write qd32" in WORKLOADS:
-                # The peer's too is right after its snapshot: its first run is what counts.
                 peer = StorageDaemon(base, **options)
                 stoa.snapshot("c")
-                table.compare("(c) after a snapshot", "4k write qd32", stoa, peer, name, pairs=1)
+
+                def snapshot_both():
+                    stoa.drop("c")
+                    stoa.snapshot("c")
+                    peer.snapshot_again()
+
+                table.compare("(c) after a snapshot", "4k write qd32", stoa, peer, name,
+                              snapshot_both)
                 stoa.drop("c")
                 peer.close()
     if "d" in cases:
@@ -282,10 +331,8 @@ def derived(table, base, stoa, cases):
             own(table, "(e) 100 snapshots", workload, reference, lambda: stoa.uri)
 
 
-def main():
-    base = os.environ.get("STOA_BENCH_DIR", str(OUT))
-    pathlib.Path(base).mkdir(parents=True, exist_ok=True)
-    table = Table()
+def on_disk(table, base):
+    """(a) to (f)."""
     raw = StorageDaemon(base)
     stoa = Stoa(base)
     try:
@@ -304,22 +351,52 @@ def main():
             run("fio", "--name=age", "--ioengine=nbd", f"--uri={stoa.uri}", f"--size={SIZE}",
                 "--rw=randwrite", "--bs=4k", "--iodepth=32", "--loops=3", "--norandommap=0")
             for workload in WORKLOADS:
-                table.compare("(f) aged", workload, stoa, raw, "qsd raw", pairs=max(3, PAIRS // 2))
+                table.compare("(f) aged", workload, stoa, raw, "qsd raw")
         finally:
             stoa.close()
     raw.close()
+
+
+def in_memory(table):
+    """(t): on tmpfs, where nothing but the servers costs."""
+    stoa, raw = Stoa("/dev/shm", times=3), StorageDaemon("/dev/shm", direct=False)
+    bare = Nbdkit(raw.raw)
+    try:
+        fill(stoa.uri)
+        for workload in [name for name in WORKLOADS if "qd32" in name]:
+            table.compare("(t) tmpfs", workload, stoa, raw, "qsd raw")
+            table.compare("(t) tmpfs", workload, stoa, bare, "nbdkit file")
+    finally:
+        stoa.close()
+        bare.close()
+        raw.close()
+
+
+def slow_flush(table, base):
+    """(s): what a flush costs is the device's; how many writes share one is the server's."""
+    disks = [SlowFlush("stoa", 3 * SIZE), SlowFlush("raw", SIZE)]
+    stoa, raw = Stoa(base, image=disks[0].path), StorageDaemon(base, raw=disks[1].path)
+    try:
+        fill(stoa.uri)
+        for workload in [name for name in WORKLOADS if "flush" in name]:
+            table.compare("(s) flush of 1 ms", workload, stoa, raw, "qsd raw")
+    finally:
+        stoa.close()
+        raw.close()
+        for disk in disks:
+            disk.close()
+
+
+def main():
+    base = os.environ.get("STOA_BENCH_DIR", str(OUT))
+    pathlib.Path(base).mkdir(parents=True, exist_ok=True)
+    table = Table()
+    if set("abcdef") & set(CASES):
+        on_disk(table, base)
     if "t" in CASES:
-        stoa, raw = Stoa("/dev/shm", times=3), StorageDaemon("/dev/shm", direct=False)
-        bare = Nbdkit(raw.raw)
-        try:
-            fill(stoa.uri)
-            for workload in [name for name in WORKLOADS if "qd32" in name]:
-                table.compare("(t) tmpfs", workload, stoa, raw, "qsd raw")
-                table.compare("(t) tmpfs", workload, stoa, bare, "nbdkit file")
-        finally:
-            stoa.close()
-            bare.close()
-            raw.close()
+        in_memory(table)
+    if "s" in CASES:
+        slow_flush(table, base)
 
 
 if __name__ == "__main__":
