@@ -10,3 +10,9 @@ if(shipped AND NOT STOA_MUTANTS AND NOT STOA_FUZZ)
     add_test(NAME no_mutants_shipped COMMAND "${CMAKE_SOURCE_DIR}/tools/no_mutants.sh" ${files})
     set_tests_properties(no_mutants_shipped PROPERTIES LABELS unit)
 endif()
+
+# What some stages of tools/test.sh need, instead of everything.
+get_property(tests GLOBAL PROPERTY STOA_TESTS)
+add_custom_target(without_sim DEPENDS ${tests} ${shipped})
+get_property(fuzzers GLOBAL PROPERTY STOA_FUZZERS)
+add_custom_target(fuzzers DEPENDS ${fuzzers})

@@ -128,6 +128,9 @@ function(stoa_add_test target label sources)
     target_link_libraries(${target} PRIVATE GTest::gtest_main)
     add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY "${CMAKE_SOURCE_DIR}")
     set_tests_properties(${target} PROPERTIES LABELS ${label})
+    if(NOT label STREQUAL "sim")
+        set_property(GLOBAL APPEND PROPERTY STOA_TESTS ${target})
+    endif()
 endfunction()
 
 # Outside the fuzz preset a target is compiled on demand only: lint needs its command.
@@ -139,6 +142,7 @@ function(stoa_add_fuzzers sources)
             target_link_options(${target} PRIVATE -fsanitize=fuzzer)
             set_target_properties(${target} PROPERTIES
                                   RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/targets")
+            set_property(GLOBAL APPEND PROPERTY STOA_FUZZERS ${target})
         else()
             add_library(${target} OBJECT EXCLUDE_FROM_ALL ${source})
         endif()

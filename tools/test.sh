@@ -6,31 +6,31 @@ set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 mkdir -p build/logs
 
-build() { cmake --preset "$1" >/dev/null && cmake --build --preset "$1"; }
+# build PRESET [TARGET...]
+build() { cmake --preset "$1" >/dev/null && cmake --build --preset "$1" ${2:+--target "${@:2}"}; }
 sim=build/release/tests/sim/sim_test
 
 # One function a stage; a line "[       OK ] name" or "[  FAILED  ] name (…)" counts as one test.
 run_lint() { tools/lint.sh; }
 run_unit() { build release && ctest --test-dir build/release -LE sim --verbose; }
-run_asan() { build asan && ctest --test-dir build/asan -LE sim --verbose; }
+run_asan() { build asan without_sim && ctest --test-dir build/asan -LE sim --verbose; }
 run_interop() { build release && /usr/bin/python3 tests/interop/run.py; }
 run_interop_asan() {
-    build asan && STOA_BINARIES=build/asan/src/apps STOA_KILLS=3 \
+    build asan without_sim && STOA_BINARIES=build/asan/src/apps STOA_KILLS=3 \
         ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=8 /usr/bin/python3 tests/interop/run.py \
         interop_test control_test attachment_test kill_test hostile_test host_full_test \
         device_lost_test descriptors_test
 }
 # A race ends the daemon, and its test fails. Not among the stages by default: make soak.
 run_interop_tsan() {
-    cmake --preset tsan >/dev/null &&
-        cmake --build --preset tsan --target stoa-blockd stoa-pool &&
+    build tsan stoa-blockd stoa-pool &&
         STOA_BINARIES=build/tsan/src/apps STOA_KILLS=3 TSAN_OPTIONS=halt_on_error=1 \
             /usr/bin/python3 tests/interop/run.py
 }
 run_sim() { build release && simulate; }
 run_exhaustive() { build release && STOA_SIM_SECONDS=180 "$sim" --gtest_filter='*xhaustive*'; }
-run_mutants() { build mutants && python3 tools/mutants.py; }
-run_fuzz() { build fuzz && tools/fuzz.sh 60; }
+run_mutants() { build mutants stoa-sim pool_test && python3 tools/mutants.py; }
+run_fuzz() { build fuzz fuzzers && tools/fuzz.sh 60; }
 
 # The seeds in two halves beside each other, then the sequences.
 simulate() {
