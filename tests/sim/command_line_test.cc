@@ -47,6 +47,7 @@ TEST_F(StoaSim, wrong_use_is_told) {
     expect_refused("--seed 1 --operations 0", "--operations 0: at least 1");
     expect_refused("--minutes 0", "--minutes 0: at least 1");
     expect_refused("--exhaustive 0", "--exhaustive 0: at least 1");
+    expect_refused("--exhaustive 2 --shards 2 --shard 3", "--shard 3: there are 2");
     expect_refused("--seed 1 --seed 2", "--seed is given twice");
     expect_refused("--sequence all --seeds 3", "--seeds does not go with --sequence");
     expect_refused("--seeds 3", "nothing to do is given");

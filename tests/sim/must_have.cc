@@ -423,15 +423,16 @@ WorldOptions two_devices() {
     return options;
 }
 
-std::vector<Sequence> with_recovery(std::vector<Sequence> sequences) {
+std::vector<Sequence> with_others(std::vector<Sequence> sequences) {
     for (Sequence& sequence : recovery_sequences()) sequences.push_back(std::move(sequence));
+    for (Sequence& sequence : space_sequences()) sequences.push_back(std::move(sequence));
     return sequences;
 }
 
 }  // namespace
 
 const std::vector<Sequence>& must_have_sequences() {
-    static const auto* sequences = new std::vector<Sequence>(with_recovery({
+    static const auto* sequences = new std::vector<Sequence>(with_others({
         {"family_is_deleted_in_every_order", {}, every_order, false, quiet()},
         {"family_deletion_survives_crashes_v_first", {}, one_order<0>, true, quiet()},
         {"family_deletion_survives_crashes_s1_first", {}, one_order<1>, true, quiet()},

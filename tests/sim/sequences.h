@@ -33,6 +33,8 @@ struct Sequence {
 [[nodiscard]] const std::vector<Sequence>& must_have_sequences();
 // Those of them about commits and recovery.
 [[nodiscard]] std::vector<Sequence> recovery_sequences();
+// Those about a pool that is full.
+[[nodiscard]] std::vector<Sequence> space_sequences();
 
 struct CrashSearchOptions {
     uint64_t every = 1;             // only each n-th device event

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "base/output.h"
 #include "tests/sim/exhaustive.h"
 #include "tests/sim/sequences.h"
 #include "tests/sim/sim_runner.h"
@@ -64,22 +65,26 @@ TEST(Simulation, seeds_keep_every_promise) {
     const double until =
         seconds_now() + static_cast<double>(from_environment("STOA_SIM_SECONDS", 1'000'000));
     uint64_t runs = 0;
-    uint64_t crashes = 0;
+    RunResult total;
     std::signal(SIGABRT, name_the_run);
     for (; options.seed < end && seconds_now() < until; ++options.seed) {
         if (options.seed % shard.count != shard.index) continue;
         running = replay_command(options);
         const RunResult result = run_seed(options);
         ++runs;
-        crashes += result.host_crashes + result.process_crashes;
+        total.operations += result.operations;
+        total.host_crashes += result.host_crashes;
+        total.process_crashes += result.process_crashes;
+        total.recovery_crashes += result.recovery_crashes;
         EXPECT_FALSE(result.verdict.failed())
             << "seed " << options.seed << ", operation " << result.operations << ": "
             << result.verdict.text() << "\n  " << result.swarm << "\n  repeat with: " << running;
         if (testing::Test::HasFailure()) break;
     }
     std::signal(SIGABRT, SIG_DFL);
-    std::printf("%llu seeds, %llu crashes\n", static_cast<unsigned long long>(runs),
-                static_cast<unsigned long long>(crashes));
+    print("{} seeds, {} operations, {} host crashes, {} process crashes, {} of them in recovery\n",
+          runs, total.operations, total.host_crashes, total.process_crashes,
+          total.recovery_crashes);
 }
 
 TEST(Simulation, a_seed_gives_the_same_run_again) {

@@ -30,7 +30,7 @@ namespace {
 constexpr const char* kUsage =
     "stoa-sim --seed N [--seeds N] [--operations N] [--verbose]\n"
     "stoa-sim --minutes N [--seed N] [--operations N] [--verbose]\n"
-    "stoa-sim --exhaustive LENGTH [--budget-seconds N]\n"
+    "stoa-sim --exhaustive LENGTH [--shards N --shard I] [--budget-seconds N]\n"
     "stoa-sim --sequence NAME|all [--budget-seconds N]\n"
     "stoa-sim --mutant N [--budget-seconds N]\n"
     "stoa-sim --help | --version\n";
@@ -67,7 +67,7 @@ Arguments Arguments::parse(int count, char** words) {
         {"help"},
         {"version"},
         {"mutant", "budget-seconds"},
-        {"exhaustive", "budget-seconds"},
+        {"exhaustive", "shards", "shard", "budget-seconds"},
         {"sequence", "budget-seconds"},
         {"minutes", "seed", "operations", "verbose"},
         {"seed", "seeds", "operations", "verbose"}};
@@ -148,10 +148,15 @@ int run_sequences(const std::string& name, double seconds) {
     return found && good ? 0 : 1;
 }
 
-int run_exhaustively(size_t length, double seconds) {
+int run_exhaustively(const Arguments& arguments, double seconds) {
+    const uint64_t length = arguments.number("exhaustive", 2);
+    const uint64_t shards = arguments.number("shards", 1);
+    const uint64_t shard = arguments.number("shard", 1);
+    if (shard > shards) wrong_use(fmt::format("--shard {}: there are {}", shard, shards));
     set_running(fmt::format("stoa-sim --exhaustive {}", length));
     alarm(0);
-    const ExhaustiveResult result = run_exhaustive({.length = length, .seconds_max = seconds});
+    const ExhaustiveResult result = run_exhaustive(
+        {.length = length, .seconds_max = seconds, .shard = shard - 1, .shards = shards});
     std::printf("exhaustive: %s\n", to_string(result.counts).c_str());
     if (!result.verdict.failed()) return 0;
     std::printf("%s\n  in: %s\n", result.verdict.text().c_str(), result.failed_sequence.c_str());
@@ -255,7 +260,7 @@ int run(int count, char** words) {
         return hunt_mutant(static_cast<int>(arguments.number("mutant", 0)), seconds);
     }
     if (arguments.has("exhaustive")) {
-        return run_exhaustively(arguments.number("exhaustive", 2), seconds);
+        return run_exhaustively(arguments, seconds);
     }
     if (arguments.has("sequence")) return run_sequences(arguments.values.at("sequence"), seconds);
     return run_seeds(arguments);
