@@ -28,21 +28,28 @@ run_interop_tsan() {
             /usr/bin/python3 tests/interop/run.py
 }
 run_sim() { build release && simulate; }
-run_exhaustive() { build release && STOA_SIM_SECONDS=180 "$sim" --gtest_filter='*xhaustive*'; }
+run_exhaustive() { build release && STOA_SIM_SECONDS=280 in_halves '*xhaustive*'; }
 run_mutants() { build mutants stoa-sim pool_test && python3 tools/mutants.py; }
 run_fuzz() { build fuzz fuzzers && tools/fuzz.sh 60; }
 
-# The seeds in two halves beside each other, then the sequences.
-simulate() {
+# The tests of a filter in two halves beside each other.
+in_halves() {
     local halves=() good=0
     for half in 0 1; do
-        STOA_SIM_SHARD=$half/2 "$sim" --gtest_filter='Simulation.*' >"build/logs/sim.$half" 2>&1 &
+        STOA_SIM_SHARD=$half/2 "$sim" --gtest_filter="$1" >"build/logs/half.$half" 2>&1 &
         halves+=($!)
     done
     for half in 0 1; do
         wait "${halves[$half]}" || good=1
-        cat "build/logs/sim.$half"
+        cat "build/logs/half.$half"
     done
+    return $good
+}
+
+# The seeds, then the sequences.
+simulate() {
+    local good=0
+    in_halves 'Simulation.*' || good=1
     "$sim" --gtest_filter='*MustHave*' && return $good
 }
 

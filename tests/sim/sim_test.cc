@@ -1,7 +1,7 @@
 // The whole-system tests: many seeds, the must-have sequences, the exhaustive search.
 //
 // Environment: STOA_SIM_SEEDS (how many, 2000), STOA_SIM_SEED (the first one, 1),
-// STOA_SIM_OPERATIONS (500), STOA_SIM_SHARD=i/n (only seeds that are i modulo n),
+// STOA_SIM_OPERATIONS (500), STOA_SIM_SHARD=i/n (only seeds and words that are i modulo n),
 // STOA_SIM_SECONDS (stop well after these), STOA_SIM_EXHAUSTIVE (length, 2).
 // A failing seed prints the command that repeats it.
 #include <gtest/gtest.h>
@@ -114,9 +114,12 @@ INSTANTIATE_TEST_SUITE_P(Sequences, MustHave,
                          });
 
 TEST(Exhaustive, short_sequences_survive_every_crash) {
+    const Shard shard = shard_from_environment();
     const ExhaustiveResult result = run_exhaustive(
         {.length = from_environment("STOA_SIM_EXHAUSTIVE", 2),
-         .seconds_max = static_cast<double>(from_environment("STOA_SIM_SECONDS", 1200))});
+         .seconds_max = static_cast<double>(from_environment("STOA_SIM_SECONDS", 1200)),
+         .shard = shard.index,
+         .shards = shard.count});
     std::printf("%s\n", to_string(result.counts).c_str());
     EXPECT_FALSE(result.verdict.failed())
         << result.verdict.text() << "\n  in the sequence: " << result.failed_sequence;
