@@ -21,8 +21,8 @@ Result<void> check_label_key(std::string_view key) {
     const size_t slash = key.find('/');
     const std::string_view domain = slash == std::string_view::npos ? "" : key.substr(0, slash);
     const std::string_view word = slash == std::string_view::npos ? key : key.substr(slash + 1);
-    const bool bad_domain = slash != std::string_view::npos &&
-                            (domain.empty() || !std::ranges::all_of(domain, fits));
+    const bool bad_domain =
+        slash != std::string_view::npos && (domain.empty() || !std::ranges::all_of(domain, fits));
     if (key.size() > kLabelBytesMax || word.empty() || bad_domain ||
         !std::ranges::all_of(word, fits)) {
         return Error(ErrorCode::invalid_argument,
@@ -37,8 +37,8 @@ Result<void> check_label_key(std::string_view key) {
 
 Result<void> check_name(std::string_view name) {
     const auto fits = [](char c) { return is_lower(c) || is_digit(c) || c == '-'; };
-    if (name.empty() || name.size() > kNameBytesMax || name.front() == '-' ||
-        name.back() == '-' || !std::ranges::all_of(name, fits)) {
+    if (name.empty() || name.size() > kNameBytesMax || name.front() == '-' || name.back() == '-' ||
+        !std::ranges::all_of(name, fits)) {
         return Error(ErrorCode::invalid_argument,
                      fmt::format("name \"{}\": must be 1 to {} of a-z, 0-9 and '-', neither "
                                  "beginning nor ending with '-'",
