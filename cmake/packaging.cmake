@@ -1,6 +1,8 @@
 # `make install` and `make deb`.
 include(GNUInstallDirs)
-install(FILES docs/blockd.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES docs/blockd.md docs/stoad.md docs/api.md docs/access.md docs/networks.md
+        DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY docs/guide DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES docs/howto/stoa-pool.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/howto)
 install(FILES docs/format/pool.md DESTINATION ${CMAKE_INSTALL_DOCDIR}/format)
 # Debian has the license in one place for all, and wants these files instead.
@@ -17,7 +19,7 @@ execute_process(
     OUTPUT_FILE "${CMAKE_BINARY_DIR}/changelog.gz" COMMAND_ERROR_IS_FATAL ANY)
 install(FILES "${CMAKE_BINARY_DIR}/changelog.gz" DESTINATION ${CMAKE_INSTALL_DOCDIR}
         COMPONENT debian EXCLUDE_FROM_ALL)
-install(FILES packaging/stoa-blockd.service DESTINATION lib/systemd/system)
+install(FILES packaging/stoa-blockd.service packaging/stoad.service DESTINATION lib/systemd/system)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME stoa)

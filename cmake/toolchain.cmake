@@ -7,8 +7,13 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 find_program(STOA_CCACHE ccache)
 if(STOA_CCACHE)
-    set(CMAKE_CXX_COMPILER_LAUNCHER "${STOA_CCACHE}")
+    # So that it keeps what was compiled with a precompiled header, and knows a file again in another
+    # checkout (whose paths -ffile-prefix-map takes out of the result).
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env
+        "CCACHE_SLOPPINESS=pch_defines,time_macros" "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}"
+        "CCACHE_NOHASHDIR=1" "${STOA_CCACHE}")
 endif()
+add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror)
 add_compile_options("-ffile-prefix-map=${CMAKE_SOURCE_DIR}/=")

@@ -152,5 +152,25 @@ TEST_F(AsyncTest, a_worker_blocks_nobody_and_answers_where_it_was_asked) {
     run(on_another_thread(worker));
 }
 
+AsyncVoid use_until_cancelled(Worker& worker) {
+    for (;;) {
+        co_await worker.run([] {});
+        const auto state = co_await asio::this_coro::cancellation_state;
+        if (state.cancelled() != asio::cancellation_type::none) co_return;
+    }
+}
+
+AsyncVoid cancel_users(asio::any_io_executor executor, Worker& worker) {
+    Scope scope(executor);
+    for (int i = 0; i < 4; ++i) scope.spawn(use_until_cancelled(worker));
+    for (int i = 0; i < 3; ++i) co_await worker.run([] {});
+    co_await scope.close();
+}
+
+TEST_F(AsyncTest, a_worker_may_be_awaited_by_who_is_cancelled) {
+    Worker worker;
+    for (int i = 0; i < 50; ++i) run(cancel_users(loop_.get_executor(), worker));
+}
+
 }  // namespace
 }  // namespace stoa

@@ -5,6 +5,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -12,6 +14,15 @@
 #include "controlplane/async/async.h"
 
 namespace stoa {
+
+namespace detail {
+
+// A cancellation would be handed to the worker's thread, which may be through by then.
+inline auto uncancelled() {
+    return asio::bind_cancellation_slot(asio::cancellation_slot(), asio::use_awaitable);
+}
+
+}  // namespace detail
 
 // Calls run one after the other, in the order in which they were awaited. The destructor waits for
 // the one that runs; who awaits one then must not exist any more.
@@ -27,10 +38,11 @@ public:
     template <class Call>
     auto run(Call call) -> asio::awaitable<decltype(call())> {
         if constexpr (std::is_void_v<decltype(call())>) {
-            co_await asio::co_spawn(pool_.get_executor(), on_thread(call), asio::use_awaitable);
+            co_await asio::co_spawn(pool_.get_executor(), on_thread(call), detail::uncancelled());
         } else {
             std::optional<decltype(call())> result;
-            co_await asio::co_spawn(pool_.get_executor(), keep(call, result), asio::use_awaitable);
+            co_await asio::co_spawn(pool_.get_executor(), keep(call, result),
+                                    detail::uncancelled());
             co_return *std::move(result);
         }
     }
