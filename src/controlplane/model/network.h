@@ -63,10 +63,13 @@ struct Lease {
     std::string name;
     std::string mac;
     std::string address;
+    std::string interface;
     static constexpr auto fields() {
-        return std::tuple(required("vm", &Lease::vm, ""), required("nic", &Lease::nic, ""),
-                          required("name", &Lease::name, ""), required("mac", &Lease::mac, ""),
-                          required("address", &Lease::address, ""));
+        return std::tuple(
+            required("vm", &Lease::vm, ""), required("nic", &Lease::nic, ""),
+            required("name", &Lease::name, ""), required("mac", &Lease::mac, ""),
+            required("address", &Lease::address, "empty in mode bridge"),
+            optional("interface", &Lease::interface, "of the host, while the guest runs"));
     }
 };
 
@@ -76,12 +79,15 @@ struct NetworkStatus {
     std::string subnet;
     std::string interface;
     std::vector<Lease> leases;
+    std::vector<std::string> warnings;
     static constexpr auto fields() {
         return std::tuple(optional("up", &NetworkStatus::is_up, ""),
                           optional("reason", &NetworkStatus::reason, "why it is not up"),
                           optional("subnet", &NetworkStatus::subnet, "the one in use"),
                           optional("interface", &NetworkStatus::interface, "of the host"),
-                          optional("leases", &NetworkStatus::leases, ""));
+                          optional("leases", &NetworkStatus::leases, ""),
+                          optional("warnings", &NetworkStatus::warnings,
+                                   "what others on this host do against it"));
     }
 };
 

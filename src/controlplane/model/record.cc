@@ -52,6 +52,12 @@ Result<void> check_name(std::string_view name) {
     return {};
 }
 
+ScopedName split_name(std::string_view text) {
+    const size_t at = text.find_last_of("/~@");
+    if (at == std::string_view::npos) return {"", text};
+    return {text.substr(0, at), text.substr(at + 1)};
+}
+
 Result<void> check_labels(const Labels& labels) {
     if (labels.size() > kLabelsMax) {
         return Error(ErrorCode::invalid_argument,

@@ -5,6 +5,11 @@
 //     /KIND/spec/ID      {"name", "labels", "created_ns", "spec"}
 //     /KIND/status/ID    the status
 //     /KIND/name/NAME    ID: one thing a name; changed in the transaction that changes the name
+//
+// A name is one of its kind, but for kinds with a scope: a volume's is unique in its pool, a
+// snapshot's in the VM or (of no VM) the first volume it is of. Their NAME is "SCOPE-ID/NAME", and
+// people write POOL/VOLUME, VM/SNAPSHOT and POOL/VOLUME/SNAPSHOT; instead of each '/' a '~' (in the
+// paths of the API) or '@' will do.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +32,14 @@ constexpr size_t kLabelBytesMax = 253;
 
 // A name is a DNS label: a-z, 0-9 and '-', not at its ends, up to 63. Errors: invalid_argument.
 [[nodiscard]] Result<void> check_name(std::string_view name);
+// Of what a kind with scopes is asked for by.
+struct ScopedName {
+    std::string_view scope;  // empty: none was given
+    std::string_view name;
+};
+// At the last '/', '~' or '@'.
+[[nodiscard]] ScopedName split_name(std::string_view text);
+
 // "key" or "domain/key": letters, digits, '-', '_', '.'. Values are printable UTF-8 of one line.
 [[nodiscard]] Result<void> check_labels(const Labels& labels);
 
@@ -64,7 +77,7 @@ struct Record {
     static constexpr auto fields() {
         return std::tuple(
             required("kind", &Record::kind, ""), required("id", &Record::id, "UUIDv7"),
-            required("name", &Record::name, "a DNS label, one of its kind"),
+            required("name", &Record::name, "a DNS label, one of its kind (and scope)"),
             required("labels", &Record::labels, "for filters"),
             required("created_ns", &Record::created_ns, "ns since 1970"),
             required("revision", &Record::revision, "for If-Match; changes with the spec"),
@@ -73,11 +86,25 @@ struct Record {
     }
 };
 
-[[nodiscard]] std::string spec_prefix(std::string_view kind);    // "/vm/spec/"
+// A kind whose names are unique only within something else, whose id scope() gives.
+template <class Kind>
+concept Scoped = requires(const typename Kind::Spec& spec) { Kind::scope(spec); };
+
+// "NAME" or "SCOPE-ID/NAME".
+template <class Kind>
+[[nodiscard]] std::string unique_name(const typename Kind::Spec& spec, std::string_view name) {
+    if constexpr (Scoped<Kind>) {
+        return Kind::scope(spec).to_string() + '/' + std::string(name);
+    } else {
+        return std::string(name);
+    }
+}
+
+[[nodiscard]] std::string spec_prefix(std::string_view kind);  // "/vm/spec/"
 [[nodiscard]] std::string status_prefix(std::string_view kind);  // "/vm/status/"
 [[nodiscard]] std::string spec_key(std::string_view kind, const Uuid& id);
 [[nodiscard]] std::string status_key(std::string_view kind, const Uuid& id);
-// `name` has passed check_name; a volume's is "POOL-ID/NAME".
+// `name` is a unique_name().
 [[nodiscard]] std::string name_key(std::string_view kind, std::string_view name);
 
 }  // namespace stoa::model

@@ -16,6 +16,12 @@
 
 namespace stoa::model {
 
+// The data plane's limits: docs/limits.md.
+constexpr uint64_t kSectorBytes = 512;
+constexpr uint64_t kVolumeBytesMax = uint64_t{16} << 40;
+constexpr size_t kDevicesMax = 32;
+constexpr size_t kPoolNameBytesMax = 31;
+
 struct PoolSpec {
     std::vector<std::string> devices;
     uint64_t create_bytes = 0;
@@ -80,6 +86,7 @@ struct Volume {
     static constexpr std::string_view kName = "volume";
     using Spec = VolumeSpec;
     using Status = VolumeStatus;
+    static Uuid scope(const Spec& spec) { return spec.pool; }
 };
 
 // Of one volume, or of all disks of a VM at one instant.
@@ -126,6 +133,10 @@ struct Snapshot {
     static constexpr std::string_view kName = "snapshot";
     using Spec = SnapshotSpec;
     using Status = SnapshotStatus;
+    static Uuid scope(const Spec& spec) {
+        if (spec.vm) return *spec.vm;
+        return spec.parts.empty() ? Uuid{} : spec.parts.front().volume;
+    }
 };
 
 // What VMs are made from: a snapshot in a pool, a kernel with its initrd, or both.
@@ -168,7 +179,10 @@ struct Image {
     using Status = ImageStatus;
 };
 
+// Errors: invalid_argument with the field.
 [[nodiscard]] Result<void> check(const PoolSpec& spec);
 [[nodiscard]] Result<void> check(const VolumeSpec& spec);
+[[nodiscard]] Result<void> check_volume_size(std::string_view field, uint64_t size_bytes);
+[[nodiscard]] Result<void> check_device_path(std::string_view field, std::string_view path);
 
 }  // namespace stoa::model

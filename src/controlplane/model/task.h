@@ -40,6 +40,7 @@ struct TaskSpec {
     std::vector<Step> steps;
     bool bypasses = false;
     bool cancel_wanted = false;
+    std::optional<uint32_t> point_of_no_return;
     static constexpr auto fields() {
         return std::tuple(required("verb", &TaskSpec::verb, "such as vm.create"),
                           required("target", &TaskSpec::target, "KIND/ID"),
@@ -48,11 +49,14 @@ struct TaskSpec {
                           required("principal", &TaskSpec::principal, "who asked"),
                           required("steps", &TaskSpec::steps, ""),
                           optional("bypasses", &TaskSpec::bypasses, "does not queue"),
-                          optional("cancel_wanted", &TaskSpec::cancel_wanted, ""));
+                          optional("cancel_wanted", &TaskSpec::cancel_wanted, ""),
+                          optional("point_of_no_return", &TaskSpec::point_of_no_return,
+                                   "after so many steps it is finished, not undone"));
     }
 };
 
-// `position` steps are done. While one runs its effect may be there already.
+// `position` steps are done; while one runs its effect may be there already. While it is undone:
+// so many steps, from the first on, are still to be undone.
 struct TaskStatus {
     TaskState state = TaskState::waiting;
     uint32_t position = 0;

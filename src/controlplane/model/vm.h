@@ -62,14 +62,17 @@ struct VmDisk {
     DiskMedia media = DiskMedia::disk;
     bool read_only = false;
     bool shared_fate = true;
+    std::optional<Uuid> pool;
     static constexpr auto fields() {
         return std::tuple(
-            required("name", &VmDisk::name, "within the VM; its serial number in the guest"),
+            required("name", &VmDisk::name,
+                     "within the VM; its serial number in the guest: up to 20 bytes"),
             required("volume", &VmDisk::volume, "id of the volume, or of a snapshot if read-only"),
             optional("bus", &VmDisk::bus, "virtio, scsi, sata or ide"),
             optional("media", &VmDisk::media, "disk or cdrom"),
             optional("read_only", &VmDisk::read_only, ""),
-            optional("shared_fate", &VmDisk::shared_fate, "deleted together with the VM"));
+            optional("shared_fate", &VmDisk::shared_fate, "deleted together with the VM"),
+            optional("pool", &VmDisk::pool, "of the volume"));
     }
 };
 
@@ -128,6 +131,7 @@ struct VmSpec {
     std::vector<VmNic> nics;
     bool is_protected = false;
     std::optional<Uuid> image;
+    std::string machine_type;
     static constexpr auto fields() {
         return std::tuple(
             optional("cpus", &VmSpec::cpus, "1 to 255"),
@@ -145,7 +149,9 @@ struct VmSpec {
             optional("disks", &VmSpec::disks, "up to 24"),
             optional("nics", &VmSpec::nics, "up to 8"),
             optional("protected", &VmSpec::is_protected, "cannot be deleted"),
-            optional("image", &VmSpec::image, "what it was made from"));
+            optional("image", &VmSpec::image, "what it was made from"),
+            optional("machine_type", &VmSpec::machine_type,
+                     "QEMU's, pinned when it is made so that its hardware never changes"));
     }
 };
 
@@ -159,10 +165,11 @@ enum class VmState : uint8_t {
     crashed,         // waits for its restart, or has none left
     unknown,         // its process is there and does not answer
     deleted,         // within its grace period
+    creating,        // its disks are being made
 };
-constexpr std::array<std::string_view, 9> enum_names(VmState /*type*/) {
-    return {"off",      "starting", "running", "paused", "paused-storage",
-            "stopping", "crashed",  "unknown", "deleted"};
+constexpr std::array<std::string_view, 10> enum_names(VmState /*type*/) {
+    return {"off",      "starting", "running", "paused",  "paused-storage",
+            "stopping", "crashed",  "unknown", "deleted", "creating"};
 }
 
 // The process that is, or was last, the guest; enough to tell it from any other.
@@ -174,6 +181,7 @@ struct Launch {
     int64_t started_ns = 0;
     std::string accelerator;
     VmSpec spec;
+    uint32_t uid = 0;
     static constexpr auto fields() {
         return std::tuple(required("epoch", &Launch::epoch, "counts its launches"),
                           required("boot_id", &Launch::boot_id, "of the host"),
@@ -181,7 +189,8 @@ struct Launch {
                           optional("start_ticks", &Launch::start_ticks, "field 22 of proc(5) stat"),
                           optional("started_ns", &Launch::started_ns, "ns since 1970"),
                           optional("accelerator", &Launch::accelerator, "kvm or tcg"),
-                          optional("spec", &Launch::spec, "what it was started with"));
+                          optional("spec", &Launch::spec, "what it was started with"),
+                          optional("uid", &Launch::uid, "user that QEMU runs as"));
     }
 };
 

@@ -1,5 +1,5 @@
 // What the API is asked about virtual machines. Wherever a thing is named, its id or its name will
-// do; a volume is POOL/NAME, a snapshot of a VM VM@NAME.
+// do; a volume is POOL/NAME, a snapshot of a VM VM/NAME.
 #pragma once
 
 #include <cstdint>
