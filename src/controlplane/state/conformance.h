@@ -9,13 +9,12 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 
 #include "controlplane/async/deadline.h"
 #include "controlplane/async/scope.h"
 #include "controlplane/state/store.h"
+#include "controlplane/state/test_loop.h"
 
 namespace stoa::state {
 
@@ -25,27 +24,6 @@ struct StoreUnderTest {
     std::unique_ptr<Store> store;
 };
 using MakeStore = StoreUnderTest (*)(asio::io_context& loop);
-
-// Runs one coroutine on the loop until it is over.
-inline void run_on(asio::io_context& loop, AsyncVoid task) {
-    asio::co_spawn(loop, std::move(task), [](const std::exception_ptr& left) {
-        if (left) std::rethrow_exception(left);
-    });
-    loop.restart();
-    loop.run();
-}
-
-template <class T>
-AsyncVoid keep(asio::awaitable<T> task, std::optional<T>& result) {
-    co_await asio::this_coro::throw_if_cancelled(false);
-    result.emplace(co_await std::move(task));
-}
-template <class T>
-T run_on(asio::io_context& loop, asio::awaitable<T> task) {
-    std::optional<T> result;
-    run_on(loop, keep(std::move(task), result));
-    return *std::move(result);
-}
 
 class StoreConformance : public ::testing::TestWithParam<MakeStore> {
 protected:

@@ -4,26 +4,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "controlplane/state/conformance.h"
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "controlplane/state/test_directory.h"
+#include "controlplane/state/test_loop.h"
 
 namespace stoa::state {
 namespace {
-
-class Directory {
-public:
-    Directory() : path_(std::filesystem::temp_directory_path() / "stoa-state-XXXXXX") {
-        std::string name = path_.string();
-        EXPECT_NE(mkdtemp(name.data()), nullptr);
-        path_ = name;
-    }
-    Directory(const Directory&) = delete;
-    Directory& operator=(const Directory&) = delete;
-    ~Directory() { std::filesystem::remove_all(path_); }
-    [[nodiscard]] std::string file(const std::string& name) const { return path_ / name; }
-
-private:
-    std::filesystem::path path_;
-};
 
 Uuid numbered(uint64_t number) { return Uuid::from_random(number, number); }
 
@@ -33,16 +21,6 @@ SqliteOptions options_for(const std::string& path) {
     options.new_uuid = [] { return numbered(1); };
     return options;
 }
-
-StoreUnderTest make_sqlite(asio::io_context& loop) {
-    auto directory = std::make_shared<Directory>();
-    auto store =
-        run_on(loop, SqliteStore::open(loop.get_executor(), options_for(directory->file("s.db"))));
-    EXPECT_TRUE(store.ok()) << store.error().message();
-    return {directory, *std::move(store)};
-}
-
-INSTANTIATE_TEST_SUITE_P(Sqlite, StoreConformance, ::testing::Values(&make_sqlite));
 
 class SqliteStoreTest : public ::testing::Test {
 protected:
@@ -68,7 +46,7 @@ protected:
     }
 
     asio::io_context loop_;
-    Directory directory_;
+    TestDirectory directory_;
     std::string path_ = directory_.file("state.db");
     std::unique_ptr<SqliteStore> store_;
 };
@@ -143,6 +121,33 @@ TEST_F(SqliteStoreTest, a_copy_can_take_its_place_in_an_epoch_of_its_own) {
     close();
     ASSERT_TRUE(open(options).ok());
     EXPECT_EQ(store_->epoch(), numbered(2));
+}
+
+// Needs the right to mount; the file system is as small as it takes.
+TEST_F(SqliteStoreTest, a_full_file_system_refuses_changes_and_goes_on_reading) {
+    const std::string path = directory_.file("");
+    const std::string mount = fmt::format("mount -t tmpfs -o size=1m none {} 2>/dev/null", path);
+    if (std::system(mount.c_str()) != 0) GTEST_SKIP() << "this machine lets nobody mount a tmpfs";
+    ASSERT_TRUE(open().ok());
+    ASSERT_TRUE(put("/a", "1").ok());
+    int done = 0;
+    std::optional<ErrorCode> refused;
+    for (; done < 100 && !refused; ++done) {
+        const auto result = put(fmt::format("/large/{}", done), std::string(30'000, 'x'));
+        if (!result.ok()) refused = result.error().code();
+    }
+    EXPECT_EQ(refused, ErrorCode::no_space);
+    EXPECT_EQ(get("/a"), "1");
+    EXPECT_EQ(get(fmt::format("/large/{}", done - 1)), "(none)");
+    const auto more = fmt::format("mount -o remount,size=8m {}", path);
+    ASSERT_EQ(std::system(more.c_str()), 0);
+    EXPECT_TRUE(put("/a", "2").ok());
+    close();
+    ASSERT_TRUE(open().ok());
+    EXPECT_EQ(get("/a"), "2");
+    EXPECT_EQ(get("/large/0"), std::string(30'000, 'x'));
+    close();
+    EXPECT_EQ(std::system(fmt::format("umount {}", path).c_str()), 0);
 }
 
 TEST_F(SqliteStoreTest, what_is_no_database_is_refused_and_left_alone) {
