@@ -37,6 +37,9 @@ public:
     virtual Async<> run(StepContext& context) = 0;
     // Takes the effect back, whole or partial or absent.
     virtual Async<> undo(StepContext& context) = 0;
+    // Whether undo() takes back what the intent of the plan made. Such steps come first in a plan;
+    // they are undone also if the task ends before it began.
+    [[nodiscard]] virtual bool undoes_intent() const { return false; }
 };
 
 }  // namespace stoa::task
