@@ -1,0 +1,13 @@
+// Routes that change pools. What lists and shows them: record_routes.h.
+#pragma once
+
+#include <vector>
+
+#include "controlplane/api/context.h"
+#include "controlplane/http/route.h"
+
+namespace stoa::api {
+
+std::vector<http::Route> pool_routes(Context& context);
+
+}  // namespace stoa::api
