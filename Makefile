@@ -3,7 +3,7 @@ PRESET ?= release
 PREFIX ?= /usr/local
 MINUTES ?= 10
 
-.PHONY: setup build test bench soak lint format demo install deb clean
+.PHONY: setup build test bench soak lint lint-all format demo install deb clean
 
 setup:
 	@tools/setup.sh
@@ -23,6 +23,9 @@ soak: build
 
 lint: setup
 	@tools/lint.sh
+
+lint-all: setup
+	@tools/lint.sh --all
 
 format:
 	@find src tests bench \( -name '*.h' -o -name '*.cc' \) -print0 | xargs -0 clang-format-19 -i

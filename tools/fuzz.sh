@@ -4,14 +4,15 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 shopt -s nullglob
-targets=(build/fuzz/targets/*_fuzz)
+directory=${STOA_FUZZ_BUILD:-build/fuzz}
+targets=("$directory"/targets/*_fuzz)
 ((${#targets[@]})) || exit 0
 each=$((${1:-60} / ${#targets[@]}))
 ((each > 0)) || each=1
 bad=0
 for target in "${targets[@]}"; do
     name=${target##*/}
-    found=build/fuzz/corpus/$name
+    found=$directory/corpus/$name
     mkdir -p "$found"
     kept=()
     [[ -d tests/corpus/$name ]] && kept=("tests/corpus/$name")

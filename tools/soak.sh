@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 export STOA_KILLS=${STOA_KILLS:-200} STOA_STOPPED_SECONDS=60 STOA_SOAK=1
 build/release/tests/kill/kill_test
 /usr/bin/python3 tests/interop/run.py kill_test stopped_test cable_is_pulled
-tools/test.sh interop_tsan
+tools/test.sh e2e interop_tsan asan_control fuzz_control
 minutes=${1:-10}
 sim=build/release/bin/stoa-sim
 

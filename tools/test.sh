@@ -15,6 +15,14 @@ run_lint() { tools/lint.sh; }
 run_unit() { build release && ctest --test-dir build/release -LE sim --verbose; }
 run_asan() { build asan without_sim && ctest --test-dir build/asan -LE sim --verbose; }
 run_interop() { build release && /usr/bin/python3 tests/interop/run.py; }
+# Real guests under emulation. Not among the stages by default: make soak.
+run_e2e() { build release && /usr/bin/python3 tests/e2e/run.py; }
+# Not among the stages by default: make soak.
+run_asan_control() {
+    cmake --preset asan_control >/dev/null && cmake --build --preset asan_control &&
+        ctest --test-dir build/asan_control -LE 'sim|guest' --verbose
+}
+run_fuzz_control() { build fuzz_control fuzzers && STOA_FUZZ_BUILD=build/fuzz_control tools/fuzz.sh 60; }
 run_interop_asan() {
     build asan without_sim && STOA_BINARIES=build/asan/src/apps STOA_KILLS=3 \
         ASAN_OPTIONS=detect_leaks=1:quarantine_size_mb=8 /usr/bin/python3 tests/interop/run.py \

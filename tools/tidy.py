@@ -14,23 +14,24 @@ FILE_LINES_MAX, FILE_LINES_NOTE = 700, 500
 FUNCTION_LINES_MAX, FUNCTION_LINES_NOTE = 100, 70
 
 # (word, pattern, where it is allowed, what to use instead). `where` is a prefix of paths.
-IO = ("src/dataplane/io/",)
+IO = ("src/dataplane/io/", "src/controlplane/host/")
 SYSTEM = IO + ("src/apps/", "tests/", "bench/")
 ADAPTERS = ("src/adapters/",)
+FOLDERS = "an interface of dataplane/io or controlplane/host"
 FREE = r"(?<![\w.>:])(?:::\s*)?"  # neither a member nor another namespace's
 BANNED = [
     ("syscall",
      FREE + r"(?:p(?:read|write)v?2?|mmap|munmap|f(?:data)?sync|fallocate|ftruncate|ioctl|"
      r"socket|accept4?|fork|exec[lv]\w*|clock_gettime|gettimeofday|getrandom|usleep|nanosleep)\s*\(",
-     SYSTEM, "an interface of dataplane/io"),
+     SYSTEM, FOLDERS),
     ("syscall",
      r"(?<![\w>:])::\s*(?:open|openat|read|write|close|poll|send|recv|bind|connect|unlink|stat)\s*\(",
-     SYSTEM, "an interface of dataplane/io"),
-    ("syscall", FREE + r"open(?:at)?\s*\([^;]*\bO_[A-Z]+", SYSTEM, "an interface of dataplane/io"),
+     SYSTEM, FOLDERS),
+    ("syscall", FREE + r"open(?:at)?\s*\([^;]*\bO_[A-Z]+", SYSTEM, FOLDERS),
     ("clock", r"\b(?:system|steady|high_resolution)_clock\b", SYSTEM,
-     "Executor::now_ns or wall_ns"),
+     "Executor::now_ns or wall_ns (controlplane: host::Clock)"),
     ("random", r"\brandom_device\b|" + FREE + r"(?:std::)?s?rand\s*\(|std::s?rand\s*\(", IO,
-     "Executor::random or a generator seeded by it"),
+     "Executor::random or a generator seeded by it (controlplane: host::Random)"),
     ("sleep", r"\bsleep_(?:for|until)\s*\(\s*std::", IO, "Executor::sleep_ns"),
     ("detach", r"[.>]detach\s*\(\s*\)", (), "a thread that is joined, or a TaskGroup"),
     ("throw", r"\bthrow\b", ADAPTERS, "Result<T>"),

@@ -15,6 +15,7 @@ dataplane/io      io    base liburing  test: io_sim
 dataplane/io/sim  io_sim base io
 dataplane/pool    pool  base io        test: io_sim
 dataplane/pool/fsck fsck base
+controlplane/host host base
 """
 HEADER = "// A thing.\n#pragma once\n"
 GOOD = {
@@ -23,6 +24,7 @@ GOOD = {
     "src/base/a.cc": '#include "base/a.h"\n',
     "src/base/CMakeLists.txt": "stoa_library(NAME base DEPENDS fmt)\n",
     "src/dataplane/io/io.h": HEADER,
+    "src/controlplane/host/h.h": HEADER,
     "src/dataplane/io/sim/disk.h": HEADER,
     "src/dataplane/pool/p.h": HEADER + '#include "base/a.h"\n#include "dataplane/io/io.h"\n',
     "src/dataplane/pool/CMakeLists.txt":
@@ -105,6 +107,8 @@ class TidyTest(unittest.TestCase):
             with self.subTest(code):
                 self.passes(POOL, code + "\n")
         self.passes("src/dataplane/io/io.cc", "int f = ::open(path, 0);\n")
+        for code in ("int f = ::open(path, 0);", "steady_clock::now();", "nanosleep(&a, &b);"):
+            self.passes("src/controlplane/host/h.cc", code + "\n")
 
     def test_what_every_file_holds(self):
         self.catches("src/base/b.h", "// A thing.\n", "#pragma once")
