@@ -12,7 +12,8 @@ TEST(Base64, the_examples_of_rfc_4648) {
                                                             {"foo", "Zm9v"},
                                                             {"foob", "Zm9vYg=="},
                                                             {"fooba", "Zm9vYmE="},
-                                                            {"foobar", "Zm9vYmFy"}};
+                                                            {"foobar", "Zm9vYmFy"},
+                                                            {"\xff\xfe", "//4="}};
     for (const auto& [bytes, text] : examples) {
         EXPECT_EQ(to_base64(bytes), text);
         EXPECT_EQ(*from_base64(text), bytes);
@@ -26,8 +27,8 @@ TEST(Base64, all_bytes_come_back) {
 }
 
 TEST(Base64, what_is_no_base64_is_refused) {
-    for (const std::string text :
-         {"Zg", "Zg=", "Z===", "====", "Zm9v\n", "Zm=v", "Zg==Zg==", "Zm9*"}) {
+    for (const std::string text : {"Zg", "Zg=", "Z===", "====", "Zm9v\n", "Zm=v",
+                                   "Zg==Zg==", "Zm9*", "Z", "Zm9\n", "Zm9v\xff"}) {
         EXPECT_FALSE(from_base64(text).ok()) << text;
     }
 }

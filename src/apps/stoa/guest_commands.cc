@@ -9,10 +9,10 @@
 #include <iterator>
 #include <memory>
 
-#include "apps/stoa/base64.h"
 #include "apps/stoa/body.h"
 #include "apps/stoa/commands.h"
 #include "apps/stoa/progress.h"
+#include "base/base64.h"
 #include "base/utf8.h"
 #include "client/endpoint.h"
 

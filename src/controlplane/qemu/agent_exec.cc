@@ -6,6 +6,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include "base/base64.h"
 #include "controlplane/async/deadline.h"
 #include "controlplane/qemu/agent_commands.h"
 #include "controlplane/qemu/agent_message.h"
@@ -34,7 +35,7 @@ Result<std::string> output(const Json& answer, std::string_view name, size_t byt
                            bool& is_cut) {
     const auto text = text_at(answer, name);
     if (!text) return std::string();
-    TRY_ASSIGN(std::string bytes, from_base64(*text));
+    TRY_ASSIGN(std::string bytes, agent_bytes(*text));
     if (bytes.size() > bytes_max) {
         bytes.resize(bytes_max);
         is_cut = true;

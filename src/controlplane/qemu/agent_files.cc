@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/base64.h"
 #include "controlplane/qemu/agent_commands.h"
 #include "controlplane/qemu/agent_message.h"
 #include "controlplane/qemu/look.h"
@@ -45,7 +46,7 @@ Async<FileChunk> file_read(Agent& agent, int64_t handle, uint32_t bytes_max) {
     const auto text = text_at(answer, "buf-b64");
     if (!text) co_return unexpected("guest-file-read", answer);
     FileChunk chunk;
-    CO_TRY_ASSIGN(chunk.bytes, from_base64(*text));
+    CO_TRY_ASSIGN(chunk.bytes, agent_bytes(*text));
     if (chunk.bytes.size() > count) co_return unexpected("guest-file-read", "too many bytes");
     chunk.is_end = bool_at(answer, "eof").value_or(false) || chunk.bytes.empty();
     co_return chunk;

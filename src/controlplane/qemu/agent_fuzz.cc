@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "base/base64.h"
 #include "controlplane/qemu/agent_message.h"
 #include "controlplane/qemu/line_buffer.h"
 

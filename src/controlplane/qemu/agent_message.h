@@ -27,9 +27,7 @@ Result<AgentAnswer> parse_agent(std::string_view line);
 // guest-sync-delimited, with the byte that makes the agent forget what it has read of a line.
 [[nodiscard]] std::string agent_sync(uint64_t number);
 
-// RFC 4648, padded.
-[[nodiscard]] std::string to_base64(std::string_view bytes);
-// Errors: io (it is none).
-Result<std::string> from_base64(std::string_view text);
+// What the agent sends as base64. Errors: io (it is none).
+Result<std::string> agent_bytes(std::string_view text);
 
 }  // namespace stoa::qemu
