@@ -28,6 +28,7 @@ struct About {
     std::vector<std::string> features;  // "kvm", "nat"
 };
 
+// Borrowed: outlive the API.
 struct Parts {
     state::Store& store;
     records::Records& records;
@@ -40,17 +41,8 @@ struct Parts {
 };
 
 // One thread.
-struct Context {
+struct Context : Parts {
     explicit Context(const Parts& parts);
-
-    state::Store& store;
-    records::Records& records;
-    task::Engine& engine;
-    journal::Journal& journal;
-    http::Authorizer& authorizer;
-    host::Clock& clock;
-    host::Random& random;
-    About about;
 
     // For the POST that gives a ticket: tickets.issue(request.principal, request.path).
     http::Tickets tickets;
